@@ -1,0 +1,71 @@
+//! The blobs: where sealed bytes lie. One blob per share, written from the front, read anywhere.
+//!
+//! They know nothing of claims and leases, nor of what the bytes mean.
+
+pub mod files;
+pub mod redis;
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+use crate::share::{ShareId, Timestamp};
+
+/// Why bytes could not be written, read or freed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// There is no such blob, or it is shorter than was asked for.
+    #[error("no such bytes")]
+    Missing,
+    /// There is no room for them.
+    #[error("no room")]
+    Full,
+    /// The store can't be asked now, or failed.
+    #[error("the blobs are unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// What an operation gives.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Bytes of a blob, in order, in pieces of at most 1 MiB.
+pub type Pieces = BoxStream<'static, Result<Bytes>>;
+
+/// Keeps sealed bytes.
+#[async_trait]
+pub trait Blobs: Send + Sync + 'static {
+    /// Opens the share's blob for writing at `offset` bytes; at 0 it is made where there is none.
+    ///
+    /// Two writers at once of the same bytes MUST leave those bytes; `until` is when a blob that nobody tends may vanish.
+    async fn write(&self, id: &ShareId, offset: u64, until: Timestamp) -> Result<Box<dyn Writer>>;
+
+    /// The bytes of `range`, read at most a few pieces ahead of who takes them.
+    async fn read(&self, id: &ShareId, range: Range<u64>) -> Result<Pieces>;
+
+    /// Moves the time at which the blob vanishes by itself. Blobs that never do have nothing to move.
+    async fn keep(&self, id: &ShareId, until: Timestamp) -> Result<()>;
+
+    /// Frees the blob; `Ok` where there is none.
+    async fn free(&self, id: &ShareId) -> Result<()>;
+
+    /// [`Error::Full`] where `bytes` more would not fit.
+    async fn room(&self, bytes: u64) -> Result<()>;
+
+    /// The shares that have a blob, where only this process writes them and orphans must be looked for.
+    async fn all(&self) -> Result<Vec<ShareId>>;
+
+    /// `Ok` where the blobs can be written.
+    async fn ping(&self) -> Result<()>;
+}
+
+/// Appends to one blob. Memory held: at most 2 MiB. Dropped, it leaves what was written so far.
+#[async_trait]
+pub trait Writer: Send {
+    /// Takes the next bytes; they may wait in memory. Waits while the store is behind.
+    async fn write(&mut self, bytes: Bytes) -> Result<()>;
+
+    /// Makes everything taken so far durable.
+    async fn sync(&mut self) -> Result<()>;
+}
