@@ -2,6 +2,8 @@
 
 pub mod blobs;
 pub mod ledger;
+pub mod names;
 pub mod redis;
 pub mod seal;
 pub mod share;
+pub mod zip;
