@@ -79,17 +79,26 @@ impl Incoming {
     /// [`Error::TooLarge`] for bytes past the upload's end, of which none is taken; [`crate::ledger::Error::Full`];
     /// [`crate::ledger::Error::Conflict`] where another turn got ahead.
     pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        self.write_unrecorded(bytes).await?;
+        let (due, heard) = (self.offset - self.recorded >= STEP, self.recorded_at.elapsed() < HEARD);
+        if due || !(heard || self.resumable) {
+            self.store.blobs.room(STEP.min(self.end - self.offset)).await?;
+            self.record().await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the next bytes, which count only if [`Incoming::end`] is reached: a checksum may yet show that they are wrong.
+    ///
+    /// # Errors
+    /// As [`Incoming::write`].
+    pub async fn write_unrecorded(&mut self, bytes: Bytes) -> Result<()> {
         let length = bytes.len() as u64;
         if self.offset + length > self.end {
             return Err(Error::TooLarge);
         }
         self.blob.write(bytes).await?;
         self.offset += length;
-        let (due, heard) = (self.offset - self.recorded >= STEP, self.recorded_at.elapsed() < HEARD);
-        if due || !(heard || self.resumable) {
-            self.store.blobs.room(STEP.min(self.end - self.offset)).await?;
-            self.record().await?;
-        }
         Ok(())
     }
 
