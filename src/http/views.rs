@@ -256,9 +256,9 @@ impl Receipt<'_> {
         claim.state(self.page.now)
     }
 
-    /// Whether its time has not run out.
-    fn is_in_time(&self) -> bool {
-        self.history.expires_at.is_some_and(|at| self.page.now < at)
+    /// When it stops waiting, while it waits.
+    fn waits_until(&self) -> Option<Timestamp> {
+        self.history.expires_at.filter(|_| self.is_revocable())
     }
 
     /// The state in a word or two.
@@ -294,12 +294,12 @@ impl Receipt<'_> {
                  see below how much was sent, or ask your recipient."
             }
             State::Expired => "Nobody took it in time. It is deleted.",
-            State::Revoked => "You withdrew it before anybody took it. It is deleted.",
+            State::Revoked => "It was withdrawn before anybody took it. It is deleted.",
         }
     }
 
-    fn left(&self) -> String {
-        self.history.expires_at.map_or_else(String::new, |at| left(self.page.now, at))
+    fn left(&self, until: &Timestamp) -> String {
+        left(self.page.now, *until)
     }
 }
 
