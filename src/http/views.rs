@@ -1,7 +1,7 @@
 //! The pages: plain data in, HTML out.
 //!
-//! Knows neither requests nor stores. Every page works without scripts and without inline styles, as the pages' Content-Security-Policy
-//! asks; what comes from a user is escaped by the templates, and names that try to disguise themselves are shown as they are.
+//! Knows neither requests nor stores. No page holds a script or a style of its own, as the Content-Security-Policy asks.
+//! What comes from a user is escaped by the templates, and a name that would disguise itself is shown with its disguise.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -78,13 +78,16 @@ pub struct Sent<'a> {
 }
 
 impl Sent<'_> {
-    /// The line that downloads the share in a shell. The link is quoted, whatever the operator's address holds.
+    /// The line that downloads the share in a shell.
     fn command(&self) -> String {
-        format!("curl -fOJL -d '' '{}'", self.link.replace('\'', r"'\''"))
+        let data = if self.password { "--data-urlencode 'password=PASSWORD'" } else { "-d ''" };
+        format!("curl -fOJL {data} {}", self.link)
     }
 }
 
-/// `GET /s/{id}`: the sealed link, which only a script or the command line can open. The same whether the share exists or not.
+/// `GET /s/{id}`: the sealed link, which only a script or the command line can open.
+///
+/// The same whether the share exists or not.
 #[derive(Debug, Template)]
 #[template(path = "sealed.html")]
 pub struct Sealed<'a> {
@@ -111,7 +114,6 @@ pub struct Receive<'a> {
 }
 
 /// What may be shown of a share before it is claimed.
-#[derive(Debug)]
 pub enum Contents<'a> {
     /// There is no password: everything.
     Open {
@@ -138,7 +140,7 @@ pub enum Attempt {
 }
 
 /// One file of a share.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct File<'a> {
     /// Its name, with its folders.
     pub name: &'a str,
@@ -254,9 +256,9 @@ impl Receipt<'_> {
         claim.state(self.page.now)
     }
 
-    /// Whether its time has not run out.
-    fn is_in_time(&self) -> bool {
-        self.history.expires_at.is_some_and(|at| self.page.now < at)
+    /// When it stops waiting, while it waits.
+    fn waits_until(&self) -> Option<Timestamp> {
+        self.history.expires_at.filter(|_| self.is_revocable())
     }
 
     /// The state in a word or two.
@@ -283,17 +285,21 @@ impl Receipt<'_> {
             State::Ready => "Some have taken it; it waits for the others.",
             State::Claimed => "It has been taken. The download has not ended yet.",
             State::Finished => "The recipient’s side confirmed that every byte arrived.",
+            State::Lapsed if self.history.claims.iter().any(|claim| claim.served >= self.size) => {
+                "It was taken and sent to the last byte, but nothing confirmed that it arrived. Downloads from a \
+                 plain link can’t confirm: ask your recipient."
+            }
             State::Lapsed => {
                 "It was taken, but nothing confirmed that it arrived. Downloads from a plain link can’t confirm: \
                  see below how much was sent, or ask your recipient."
             }
             State::Expired => "Nobody took it in time. It is deleted.",
-            State::Revoked => "You withdrew it before anybody took it. It is deleted.",
+            State::Revoked => "It was withdrawn before anybody took it. It is deleted.",
         }
     }
 
-    fn left(&self) -> String {
-        self.history.expires_at.map_or_else(String::new, |at| left(self.page.now, at))
+    fn left(&self, until: &Timestamp) -> String {
+        left(self.page.now, *until)
     }
 }
 
@@ -359,11 +365,19 @@ fn span(span: Duration) -> String {
     let seconds = span.as_secs();
     for (unit, noun) in [(24 * 3600, "day"), (3600, "hour"), (60, "minute")] {
         if seconds >= 2 * unit || seconds == unit {
-            let rounded = seconds / unit;
-            return count(rounded, noun);
+            return count(seconds / unit, noun);
         }
     }
     count(seconds, "second")
+}
+
+/// A duration in the largest unit that divides it: `1 day`, `36 hours`, `90 seconds`.
+fn exact(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let units = [(24 * 3600, "day"), (3600, "hour"), (60, "minute")];
+    let unit = units.into_iter().find(|(unit, _)| seconds >= *unit && seconds.is_multiple_of(*unit));
+    let (unit, noun) = unit.unwrap_or((1, "second"));
+    count(seconds / unit, noun)
 }
 
 /// Bytes, as people count them: `512 bytes`, `1.5 MiB`, `10 GiB`.
@@ -393,7 +407,7 @@ fn moment(at: Timestamp) -> String {
     // RFC 3339 is of fixed width: `2026-11-20T13:05:00.000Z`.
     let text = at.to_string();
     let month = text[5..7].parse::<usize>().map_or("", |month| MONTHS[month - 1]);
-    format!("{} {month} {}, {} UTC", text[8..10].trim_start_matches('0'), &text[..4], &text[11..16])
+    format!("{} {month} {}, {}\u{a0}UTC", text[8..10].trim_start_matches('0'), &text[..4], &text[11..16])
 }
 
 /// A name without the characters that would disguise it: controls, and those that turn the reading direction around,
@@ -419,6 +433,11 @@ mod filters {
     #[askama::filter_fn]
     pub(super) fn span(span: &Duration, _: &dyn Values) -> Result<String> {
         Ok(super::span(*span))
+    }
+
+    #[askama::filter_fn]
+    pub(super) fn exact(span: &Duration, _: &dyn Values) -> Result<String> {
+        Ok(super::exact(*span))
     }
 
     #[askama::filter_fn]
