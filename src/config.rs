@@ -122,7 +122,8 @@ impl Config {
         if let Some(url) = &mut self.public_url {
             *url = url.trim_end_matches('/').to_owned();
             let uri: axum::http::Uri = url.parse().ok().with_context(|| format!("--public-url {url} is no address"))?;
-            let web = matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some() && uri.query().is_none();
+            let web =
+                matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some() && uri.query().is_none();
             ensure!(web && uri.path() == "/", "--public-url must be http:// or https:// and a host, without a path");
         }
         Ok(self)
@@ -149,11 +150,6 @@ impl Config {
         let peer = peer.to_canonical();
         self.trusted_proxies.iter().any(|network| network.contains(&peer))
     }
-}
-
-/// Takes the variables that are set but empty out of the environment: that is how a compose file spells "not set".
-pub fn without_empty_variables() -> Vec<std::ffi::OsString> {
-    std::env::vars_os().filter(|(_, value)| value.is_empty()).map(|(name, _)| name).collect()
 }
 
 /// `90` (seconds), `15m`, `1d 12h`.

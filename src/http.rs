@@ -82,22 +82,29 @@ impl App {
 /// The routes, and around them, from the inside out: errors get their form, foreign requests are refused, headers are set,
 /// requests are counted and logged.
 pub fn router(app: App) -> Router {
-    let api = Router::new()
-        .route("/config", get(status::config))
-        .route("/openapi.yaml", get(assets::openapi))
+    let tus = Router::new()
         .route("/uploads", options(uploads::options).post(uploads::create))
         .route(
             "/uploads/{id}/{token}",
             options(uploads::options).head(uploads::head).patch(uploads::patch).delete(uploads::delete),
         )
+        .layer(DefaultBodyLimit::disable())
+        .layer(map_response(uploads::say_version));
+    let api = Router::new()
+        .route("/config", get(status::config))
+        .route("/openapi.yaml", get(assets::openapi))
+        .merge(tus)
         .route("/shares/{id}", get(shares::peek).delete(shares::revoke))
         .route("/shares/{id}/claims", post(claims::claim))
         .route("/shares/{id}/claims/{claim}", get(claims::read).delete(claims::finish))
         .route("/receipts/{id}", get(receipts::receipt))
         .route("/receipts/{id}/events", get(receipts::events));
-    Router::new()
+    let plain = Router::new()
         .route("/", get(pages::send).post(plain::form::send).put(plain::put_unnamed))
         .route("/{name}", put(plain::put))
+        .layer(DefaultBodyLimit::disable());
+    Router::new()
+        .merge(plain)
         .route("/s/{id}", get(pages::sealed))
         .route("/s/{id}/{secret}", get(pages::receive).post(plain::receive::claim))
         .route("/d/{id}/{claim}/{key}", get(plain::receive::download))

@@ -58,19 +58,7 @@ impl Default for Metrics {
         let requests = Histogram::new(exponential_buckets(0.000_5, 4.0, 12));
         let help = "From a request's head to the end of its answer";
         registry.register_with_unit("request", help, Unit::Seconds, requests.clone());
-        Self {
-            registry,
-            uploads,
-            claims,
-            finishes,
-            lapses,
-            freed,
-            received,
-            served,
-            store_errors,
-            transfers,
-            requests,
-        }
+        Self { registry, uploads, claims, finishes, lapses, freed, received, served, store_errors, transfers, requests }
     }
 }
 

@@ -210,7 +210,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Missing`] where they are not all there.
-    async fn content(&self, id: &ShareId, lease: &Lease, range: std::ops::Range<u64>) -> Result<blobs::Pieces> {
+    pub async fn content(&self, id: &ShareId, lease: &Lease, range: std::ops::Range<u64>) -> Result<blobs::Pieces> {
         Ok(self.blobs.read(id, lease.base + range.start..lease.base + range.end).await?)
     }
 

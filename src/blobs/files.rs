@@ -153,7 +153,9 @@ impl Writer for FileWriter {
         let sync = move || {
             file.sync_data()?;
             // The name in its folder, and the folder in its own.
-            made.iter().flat_map(|path| path.ancestors().skip(1).take(2)).try_for_each(|dir| File::open(dir)?.sync_all())
+            made.iter()
+                .flat_map(|path| path.ancestors().skip(1).take(2))
+                .try_for_each(|dir| File::open(dir)?.sync_all())
         };
         blocking(sync).await
     }

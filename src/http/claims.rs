@@ -79,8 +79,7 @@ pub(super) async fn read(
     if method == Method::HEAD {
         return Ok(wanted.answer(Body::empty()));
     }
-    let (meter, inline) =
-        Metered::start(&app.store, id, claim, &lease, (wanted.length(), lease.size), None).await?;
+    let (meter, inline) = Metered::start(&app.store, id, claim, &lease, (wanted.length(), lease.size), None).await?;
     let body = match inline {
         Some(content) => {
             let piece = content.slice(wanted.range.start as usize..wanted.range.end as usize);

@@ -37,9 +37,9 @@ impl FromRequestParts<App> for Client {
                 let proxied = |name| parts.headers.get(name).filter(|_| trusted).and_then(|value| value.to_str().ok());
                 let scheme = if proxied("x-forwarded-proto") == Some("https") { "https" } else { "http" };
                 let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-                let host = host.filter(|host| is_host(host)).ok_or_else(|| {
-                    Error::BadRequest("The request's Host header is missing or malformed.".into())
-                })?;
+                let host = host
+                    .filter(|host| is_host(host))
+                    .ok_or_else(|| Error::BadRequest("The request's Host header is missing or malformed.".into()))?;
                 format!("{scheme}://{host}")
             }
         };
@@ -50,7 +50,8 @@ impl FromRequestParts<App> for Client {
 /// The last address that no trusted proxy of ours stands behind: the ones before it may be made up.
 fn forwarded_for(app: &App, headers: &HeaderMap) -> Option<IpAddr> {
     let values = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-    let hops: Vec<IpAddr> = values.flat_map(|value| value.split(',')).map_while(|hop| hop.trim().parse().ok()).collect();
+    let hops: Vec<IpAddr> =
+        values.flat_map(|value| value.split(',')).map_while(|hop| hop.trim().parse().ok()).collect();
     hops.iter().rev().find(|hop| !app.config.trusts(**hop)).or(hops.first()).copied()
 }
 

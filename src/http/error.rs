@@ -304,7 +304,9 @@ impl IntoResponse for Error {
             Self::Store(store::Error::Ledger(ledger::Error::Unavailable(why))) => {
                 tracing::warn!(why, "the store is unavailable");
             }
-            Self::Store(error @ (store::Error::Missing | store::Error::Seal(_))) => tracing::error!(%error, "a share is broken"),
+            Self::Store(error @ (store::Error::Missing | store::Error::Seal(_))) => {
+                tracing::error!(%error, "a share is broken")
+            }
             _ => {}
         }
         let problem = self.problem();
@@ -358,7 +360,9 @@ fn page(app: &App, problem: &Problem) -> Response {
     let page = app.page();
     let html = match problem.ended {
         Some(ended) => views::Gone { page, ended }.render(),
-        None => views::Failure { page, title: problem.title, happened: &problem.happened, advice: problem.advice }.render(),
+        None => {
+            views::Failure { page, title: problem.title, happened: &problem.happened, advice: problem.advice }.render()
+        }
     };
     Html(html.unwrap_or_else(|_| problem.happened.clone())).into_response()
 }
@@ -366,5 +370,7 @@ fn page(app: &App, problem: &Problem) -> Response {
 /// Whether the Accept header names the type.
 pub(crate) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
     let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accept.flat_map(|value| value.split(',')).any(|range| range.split(';').next().is_some_and(|t| t.trim() == media_type))
+    accept
+        .flat_map(|value| value.split(','))
+        .any(|range| range.split(';').next().is_some_and(|t| t.trim() == media_type))
 }

@@ -1,6 +1,5 @@
 //! Bodies on their way in: cut off where they trickle, drained for a while where nobody reads them to their end.
 
-use std::error::Error as _;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -30,14 +29,12 @@ struct TooSlow;
 
 /// What a body's failure means.
 pub(super) fn broken(error: &axum::Error) -> Error {
-    let mut source = error.source();
-    while let Some(error) = source {
-        if error.is::<TooSlow>() {
-            return Error::Timeout;
-        }
-        source = error.source();
-    }
-    Error::CutOff
+    if is_slow(error) { Error::Timeout } else { Error::CutOff }
+}
+
+/// Whether an error goes back to a body that came too slowly.
+pub(super) fn is_slow(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<TooSlow>())
 }
 
 /// Puts the request's body under watch.

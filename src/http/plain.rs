@@ -99,12 +99,7 @@ impl Sender {
     }
 
     /// Tells the sender what came of it; where it failed, frees it first.
-    async fn end(
-        self,
-        sent: Result<Timestamp, Error>,
-        options: &Options,
-        answer: &Answer,
-    ) -> Result<Response, Error> {
+    async fn end(self, sent: Result<Timestamp, Error>, options: &Options, answer: &Answer) -> Result<Response, Error> {
         let Self { secret, owner, sealing } = self;
         match sent {
             Ok(expires_at) => answer.created(sealing.id(), &secret, &owner, expires_at, options),

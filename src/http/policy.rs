@@ -20,10 +20,7 @@ const HEADERS: [(&str, &str); 8] = [
     ("cross-origin-opener-policy", "same-origin"),
     ("cross-origin-resource-policy", "same-origin"),
     ("x-robots-tag", "noindex"),
-    (
-        "permissions-policy",
-        "camera=(), microphone=(), geolocation=(), clipboard-write=(self), web-share=(self)",
-    ),
+    ("permissions-policy", "camera=(), microphone=(), geolocation=(), clipboard-write=(self), web-share=(self)"),
 ];
 
 /// Sets the headers.

@@ -88,9 +88,8 @@ pub(super) async fn events(
     app.store.ledger.receipt(&id, &owner, now()).await?;
     let receipts = changes(app, id, owner);
     if accepts(&headers, "multipart/x-mixed-replace") {
-        let parts = receipts.try_filter_map(async |json| {
-            Ok(json.map(|json| Part { headers: json_headers(), body: json.into() }))
-        });
+        let parts = receipts
+            .try_filter_map(async |json| Ok(json.map(|json| Part { headers: json_headers(), body: json.into() })));
         let body = multipart_stream::serialize(parts, BOUNDARY);
         let media_type = format!("multipart/x-mixed-replace; boundary={BOUNDARY}");
         return Ok(([(header::CONTENT_TYPE, media_type)], Body::from_stream(body)).into_response());

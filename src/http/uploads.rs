@@ -11,9 +11,9 @@ use futures_util::StreamExt;
 
 use self::checksum::Checksum;
 use self::metadata::Metadata;
+use super::App;
 use super::client::{Client, named, share_id};
 use super::error::Error;
-use super::App;
 use crate::ledger::{self, NewUpload, Publish, Upload};
 use crate::seal::MANIFEST_MAX;
 use crate::share::{Digest, INLINE_MAX, ShareId, Timestamp, Token};
@@ -134,8 +134,8 @@ pub(super) async fn patch(
     if headers.get(header::CONTENT_TYPE).is_none_or(|media_type| media_type != BODY) {
         return Err(Error::MediaType(BODY));
     }
-    let offset = number(&headers, "upload-offset")?
-        .ok_or_else(|| Error::BadRequest("Upload-Offset is missing.".into()))?;
+    let offset =
+        number(&headers, "upload-offset")?.ok_or_else(|| Error::BadRequest("Upload-Offset is missing.".into()))?;
     let (id, token) = (share_id(&id)?, named::<Token>(&token)?.digest());
     let mut upload = app.store.upload(&id, &token).await?;
     if offset != upload.offset {
@@ -151,10 +151,7 @@ pub(super) async fn patch(
     fits(&upload, content_length(&headers)?)?;
     let (window_ends_at, checksum) = (upload.window_ends_at, Checksum::of(&headers)?);
     let offset = receive(&app, id, token, upload, checksum, body).await?;
-    Ok(tus(
-        StatusCode::NO_CONTENT,
-        [("upload-offset", offset.into()), ("upload-expires", http_date(window_ends_at)?)],
-    ))
+    Ok(tus(StatusCode::NO_CONTENT, [("upload-offset", offset.into()), ("upload-expires", http_date(window_ends_at)?)]))
 }
 
 /// `DELETE /api/v1/uploads/{id}/{token}`.
@@ -169,12 +166,7 @@ pub(super) async fn delete(
 }
 
 /// An upload that is small and comes whole: one step in the store makes a share of it.
-async fn publish_at_once(
-    app: &App,
-    upload: &NewUpload,
-    checksum: Option<Checksum>,
-    body: Body,
-) -> Result<u64, Error> {
+async fn publish_at_once(app: &App, upload: &NewUpload, checksum: Option<Checksum>, body: Body) -> Result<u64, Error> {
     let bytes = axum::body::to_bytes(body, INLINE_MAX as usize).await.map_err(|_| Error::CutOff)?;
     app.store.metrics.received.inc_by(bytes.len() as u64);
     if Some(bytes.len() as u64) != upload.length {
@@ -251,17 +243,21 @@ async fn take(
             }
         }
     };
-    match (broke, checksum) {
-        (Some(error), Some(_)) => return Err(error),
-        (None, Some(checksum)) => checksum.verify()?,
-        _ => {}
+    if let Some(checksum) = checksum {
+        broke.map_or(Ok(()), Err)?;
+        checksum.verify()?;
+        return Ok(incoming.end().await?.0);
     }
     let (offset, _) = incoming.end().await?;
     broke.map_or(Ok(offset), Err)
 }
 
 fn speaks_tus(headers: &HeaderMap) -> Result<(), Error> {
-    if headers.get("tus-resumable").is_some_and(|version| version == TUS_VERSION) { Ok(()) } else { Err(Error::TusVersion) }
+    if headers.get("tus-resumable").is_some_and(|version| version == TUS_VERSION) {
+        Ok(())
+    } else {
+        Err(Error::TusVersion)
+    }
 }
 
 fn declared_length(headers: &HeaderMap) -> Result<Option<u64>, Error> {
@@ -282,7 +278,11 @@ fn number(headers: &HeaderMap, name: &'static str) -> Result<Option<u64>, Error>
 /// Refuses a body that says it is longer than what is left of its upload, before it is read.
 fn fits(upload: &Upload, brings: Option<u64>) -> Result<(), Error> {
     let left = upload.length.map(|length| length.saturating_sub(upload.offset));
-    if brings.zip(left).is_some_and(|(brings, left)| brings > left) { Err(store::Error::TooLarge.into()) } else { Ok(()) }
+    if brings.zip(left).is_some_and(|(brings, left)| brings > left) {
+        Err(store::Error::TooLarge.into())
+    } else {
+        Ok(())
+    }
 }
 
 fn tus<const N: usize>(status: StatusCode, headers: [(&'static str, HeaderValue); N]) -> Response {

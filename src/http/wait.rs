@@ -1,10 +1,10 @@
 //! Who must wait: uploads of one client network, passwords on one core, and a lease for its connection.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, watch};
 
 use super::error::Error;
@@ -74,9 +74,9 @@ impl Queue {
 pub(crate) struct Drained(Arc<watch::Sender<bool>>);
 
 impl Drained {
-    /// Of a connection that has yet to send something.
+    /// Of a connection that nobody asks about yet.
     pub(crate) fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(false)))
+        Self(Arc::new(watch::Sender::new(true)))
     }
 
     /// Everything is sent, or nothing more can be.
@@ -85,12 +85,17 @@ impl Drained {
     }
 
     /// Waits until it is so.
-    pub(crate) fn wait(&self) -> impl Future<Output = ()> + Send + use<> {
+    pub(crate) fn wait(&self) -> BoxFuture<'static, ()> {
         let mut drained = self.0.subscribe();
-        async move {
-            // A sender that is gone says the same as one that has sent everything.
+        Box::pin(async move {
+            // A connection that is gone has nothing more to send.
             let _ = drained.wait_for(|drained| *drained).await;
-        }
+        })
+    }
+
+    /// Whether somebody waits to hear of it.
+    pub(crate) fn is_awaited(&self) -> bool {
+        !*self.0.borrow()
     }
 }
 

@@ -136,7 +136,7 @@ fn lease(db: &Connection, record: &Record, claim: &Digest) -> Step<Lease> {
         .prepare_cached("SELECT manifest FROM payload WHERE id = ?1")?
         .query_row([record.id.as_bytes()], |row| row.get(0))?;
     Ok(Lease {
-        size: record.size,
+        size: record.history.size,
         base: record.base,
         inline: record.inline,
         manifest: manifest.into(),
@@ -341,7 +341,7 @@ impl Ledger for Sqlite {
             };
             let left = record.history.downloads.saturating_sub(record.claims.len() as u32);
             Ok(Share {
-                size: record.size,
+                size: record.history.size,
                 password: record.upload.terms.password,
                 expires_at: record.history.expires_at.unwrap_or(now),
                 shown: manifest.map(|manifest| (manifest.into(), left)),
@@ -399,7 +399,9 @@ impl Ledger for Sqlite {
                 served: 0,
             };
             book.db
-                .prepare_cached("INSERT INTO claim (id, claim, claimed_at, lease_expires_at, served) VALUES (?1, ?2, ?3, ?4, 0)")?
+                .prepare_cached(
+                    "INSERT INTO claim (id, claim, claimed_at, lease_expires_at, served) VALUES (?1, ?2, ?3, ?4, 0)",
+                )?
                 .execute(params![id.as_bytes(), request.claim.0, now.0, request.lease_expires_at.0])?;
             record.claims.push(request.claim);
             record.history.claims.push(granted);

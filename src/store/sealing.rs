@@ -50,12 +50,8 @@ impl Sealing {
         }
         let keys = Keys::derive(key);
         let (sealer, header) = Sealer::new(&keys.content);
-        let terms = Terms {
-            verifier: keys.proof.verifier(),
-            password: false,
-            expires_in: Duration::ZERO,
-            downloads: 1,
-        };
+        let terms =
+            Terms { verifier: keys.proof.verifier(), password: false, expires_in: Duration::ZERO, downloads: 1 };
         let upload = NewUpload {
             id: ShareId::random(),
             token: Token::random().digest(),

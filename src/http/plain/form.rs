@@ -68,7 +68,11 @@ fn framed(body: Body, idle: &Arc<AtomicU64>) -> Body {
         let piece = piece?;
         // What is at hand may hold many small parts: only what is fed on top of it tells.
         let before = idle.fetch_add(piece.len() as u64, Ordering::Relaxed);
-        if before > FRAME { Err(axum::Error::new(std::io::Error::other("endless headers"))) } else { Ok::<_, axum::Error>(piece) }
+        if before > FRAME {
+            Err(axum::Error::new(std::io::Error::other("endless headers")))
+        } else {
+            Ok::<_, axum::Error>(piece)
+        }
     });
     Body::from_stream(pieces)
 }
@@ -102,12 +106,16 @@ impl Form {
             let Some(field) = field else { break };
             parts += 1;
             if parts > PARTS {
-                return Err(Error::BadRequest(format!("A form may have {PARTS} parts at the most: pack the files into an archive.")));
+                return Err(Error::BadRequest(format!(
+                    "A form may have {PARTS} parts at the most: pack the files into an archive."
+                )));
             }
             let name = field.name().unwrap_or_default().to_owned();
             match field.file_name().map(str::to_owned) {
                 // A file input that was left empty.
-                Some(file) if file.is_empty() && field.content_type() == Some(UNTYPED) => drop(read(field, &self.idle, 0).await?),
+                Some(file) if file.is_empty() && field.content_type() == Some(UNTYPED) => {
+                    drop(read(field, &self.idle, 0).await?)
+                }
                 Some(file) => {
                     let media_type = field.content_type().unwrap_or(UNTYPED).to_owned();
                     let sender = start(&mut self.sender, &self.app, &self.options, self.expected).await?;
@@ -174,7 +182,9 @@ async fn read(field: Field<'_>, idle: &AtomicU64, most: usize) -> Result<String,
         idle.store(0, Ordering::Relaxed);
         value.extend_from_slice(&piece);
         if value.len() > most {
-            return Err(Error::BadRequest(format!("The field {name:?} is longer than {most} bytes: send it as a file.")));
+            return Err(Error::BadRequest(format!(
+                "The field {name:?} is longer than {most} bytes: send it as a file."
+            )));
         }
     }
     String::from_utf8(value).map_err(|_| Error::BadRequest(format!("The field {name:?} must be UTF-8.")))
@@ -184,8 +194,8 @@ fn malformed(error: &MultipartError, idle: &AtomicU64) -> Error {
     if idle.load(Ordering::Relaxed) > FRAME {
         return Error::BadRequest("The headers of a part are too long.".into());
     }
-    match pace::broken_form(error) {
-        Some(error) => error,
-        None => Error::BadRequest("The form is malformed, or ends before its last boundary.".into()),
+    if pace::is_slow(error) {
+        return Error::Timeout;
     }
+    Error::BadRequest("The form is malformed, or ends before its last boundary.".into())
 }

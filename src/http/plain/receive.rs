@@ -145,7 +145,7 @@ async fn metered(
     // Only an answer that reaches the end can be the download's last.
     let settle = drained.filter(|_| wanted.range.end == wanted.total).map(|Extension(drained)| {
         drained.set(false);
-        drained.wait().boxed()
+        drained.wait()
     });
     Ok(Metered::start(&app.store, id, claim, lease, (wanted.length(), wanted.total), settle).await?)
 }

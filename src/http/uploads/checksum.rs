@@ -20,7 +20,8 @@ impl Checksum {
     /// Reads `Upload-Checksum: sha1 BASE64`.
     pub(super) fn of(headers: &HeaderMap) -> Result<Option<Self>, Error> {
         let Some(value) = headers.get("upload-checksum") else { return Ok(None) };
-        let malformed = || Error::BadRequest(format!("Upload-Checksum must be one of {ALGORITHMS}, a space, and base64."));
+        let malformed =
+            || Error::BadRequest(format!("Upload-Checksum must be one of {ALGORITHMS}, a space, and base64."));
         let (algorithm, digest) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(malformed)?;
         let algorithm = match algorithm {
             "sha1" => &SHA1_FOR_LEGACY_USE_ONLY,

@@ -37,7 +37,8 @@ impl Metadata {
                 return Err(bad(format!("{key:?} is there twice.")));
             }
         }
-        let mut take = |key: &str| values.remove(key).ok_or_else(|| bad(format!("{key:?} is missing; it has the keys {KEYS}.")));
+        let mut take =
+            |key: &str| values.remove(key).ok_or_else(|| bad(format!("{key:?} is missing; it has the keys {KEYS}.")));
         let manifest_len = take("manifest")?;
         let manifest_len = options::whole_number(&manifest_len, "manifest", 1, MANIFEST_MAX)?;
         let verifier = take("verifier")?;
