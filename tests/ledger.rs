@@ -5,9 +5,8 @@
 
 #![allow(unreachable_pub, reason = "nothing outside reaches into a test")]
 
-mod servers {
-    pub mod redis;
-}
+#[path = "servers/redis.rs"]
+mod redis_server;
 
 mod ledger {
     pub mod budget;
@@ -38,7 +37,7 @@ pub struct World {
 async fn redis() -> World {
     use onetimeshare::ledger::redis::RedisLedger;
 
-    let server = servers::redis::RedisServer::start(&[]);
+    let server = redis_server::RedisServer::start(&[]);
     let here = Arc::new(RedisLedger::new(server.connect().await));
     let there = Arc::new(RedisLedger::new(server.connect().await));
     World { here, there, _held: Box::new(server) }
