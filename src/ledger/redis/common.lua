@@ -14,7 +14,7 @@ local function release(reserved, id)
   local kept = redis.call('HGET', reserved, id)
   if kept then
     redis.call('HDEL', reserved, id)
-    redis.call('HINCRBY', reserved, 'total', '-' .. string.match(kept, '%d+'))
+    redis.call('HINCRBY', reserved, 'total', string.format('%.0f', 0 - string.match(kept, '%d+')))
   end
 end
 
