@@ -191,6 +191,18 @@ async fn what_does_not_fit_is_refused_before_redis_is_full() {
     set_maxmemory(&server, 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_arrived_are_not_counted_twice() {
+    let server = RedisServer::start(&[]);
+    let (ledger, _) = stores(&server).await;
+    let (now, most) = (now(), (1_u64 << 40) / 4 * 3);
+    let (first, second) = (Sender::new(), Sender::new());
+    ledger.begin(&first.upload(Some(most), now), now).await.unwrap();
+    assert_eq!(ledger.begin(&second.upload(Some(most), now), now).await, Err(Error::Full));
+    ledger.advance(&first.step(1, 0, most), now).await.unwrap();
+    assert_eq!(ledger.begin(&second.upload(Some(most), now), now).await, Ok(()));
+}
+
 #[tokio::test]
 async fn a_redis_that_evicts_is_refused_unless_that_is_allowed() {
     let server = RedisServer::start(&["--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"]);
