@@ -44,7 +44,7 @@ pub trait Blobs: Send + Sync + 'static {
     /// The bytes of `range`, read at most a few pieces ahead of who takes them.
     async fn read(&self, id: &ShareId, range: Range<u64>) -> Result<Pieces>;
 
-    /// Moves the time at which the blob vanishes by itself. Blobs that never do have nothing to move.
+    /// The blob is not to vanish by itself before `until`. Blobs that never do have nothing to move.
     async fn keep(&self, id: &ShareId, until: Timestamp) -> Result<()>;
 
     /// Frees the blob; `Ok` where there is none.

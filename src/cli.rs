@@ -1,5 +1,6 @@
 //! The command tree.
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::Config;
@@ -42,6 +43,20 @@ impl Cli {
             let arg = arg.global(true);
             if empty { arg.env(None::<&str>) } else { arg }
         });
-        Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+        let read = command.try_get_matches().and_then(|matches| Self::from_arg_matches(&matches));
+        read.unwrap_or_else(|error| match error.kind() {
+            ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+                eprintln!("onetimeshare: {}", one_line(&error));
+                std::process::exit(2)
+            }
+            _ => error.exit(),
+        })
     }
+}
+
+/// What is wrong with a setting, without the hints that follow it.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let told = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+    told.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -157,7 +157,14 @@ impl Store {
     /// # Errors
     /// [`ledger::Error::Unknown`]; [`ledger::Error::Published`].
     pub async fn abandon(&self, id: &ShareId, token: &Digest) -> Result<()> {
-        let remains = self.ledger.abandon(id, token, now()).await?;
+        let remains = match self.ledger.abandon(id, token, now()).await {
+            // A disk so full that not even this can be written down: its bytes go first.
+            Err(ledger::Error::Full) => {
+                self.blobs.free(id).await?;
+                self.ledger.abandon(id, token, now()).await?
+            }
+            remains => remains?,
+        };
         self.free(id, remains).await
     }
 
@@ -204,6 +211,15 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Frees what a writer left that was still writing when its upload ended.
+    pub async fn forsake(&self, id: &ShareId) {
+        if self.ledger.holds(id).await == Ok(false)
+            && let Err(error) = self.blobs.free(id).await
+        {
+            tracing::warn!(%error, "bytes of an upload that ended are left behind");
+        }
     }
 
     /// The sealed bytes of a lease whose content is in the blobs, from `range.start` on.

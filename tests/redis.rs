@@ -377,3 +377,21 @@ async fn a_blob_is_not_continued_where_it_does_not_reach() {
         assert_eq!(written, Err(blobs::Error::Missing));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keeping_a_blob_never_shortens_its_life() {
+    let server = RedisServer::start(&[]);
+    let (_, blobs) = stores(&server).await;
+    let id = ShareId::random();
+    write(&blobs, &id, vec![7; 70 << 20]).await.unwrap();
+    let mut inside = inside(&server);
+    let mut shortest = || -> Duration {
+        let ttl = |chunk: u64| -> u64 { inside.pttl(format!("share:{id}:chunk:{chunk}")).expect("a TTL") };
+        Duration::from_millis((0..=70).map(ttl).min().expect("chunks"))
+    };
+    // Another recipient's short lease must not take the blob from those who may still come.
+    blobs.keep(&id, now().after(MINUTE)).await.unwrap();
+    assert!(shortest() > HOUR - MINUTE);
+    blobs.keep(&id, now().after(3 * HOUR)).await.unwrap();
+    assert!(shortest() > 3 * HOUR - MINUTE);
+}

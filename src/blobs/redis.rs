@@ -5,7 +5,7 @@
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ::redis::{Cmd, Pipeline, RedisWrite, Value};
 use async_trait::async_trait;
@@ -80,17 +80,28 @@ impl Blobs for RedisBlobs {
     }
 
     async fn keep(&self, id: &ShareId, until: Timestamp) -> Result<()> {
+        let left = Timestamp::from(SystemTime::now()).until(until);
+        let first = self.redis.bulk(::redis::cmd("PTTL").arg(key(id, 0))).await?;
+        // Below 0: there is no chunk, or it has no TTL.
+        if !matches!(first, Value::Int(ttl) if ttl >= 0 && u128::from(ttl.unsigned_abs()) < left.as_millis()) {
+            return Ok(());
+        }
         let expires_at = until.after(BACKSTOP).0;
-        for first in (0..).step_by(BATCH as usize) {
+        let extend = |batch: &mut Pipeline, chunk| {
+            batch.cmd("PEXPIREAT").arg(key(id, chunk)).arg(expires_at);
+        };
+        // The first chunk comes last, for its TTL tells whether all are done.
+        for first in (1..).step_by(BATCH as usize) {
             let mut batch = Pipeline::with_capacity(BATCH as usize);
-            for chunk in first..first + BATCH {
-                batch.cmd("PEXPIREAT").arg(key(id, chunk)).arg(expires_at);
-            }
+            (first..first + BATCH).for_each(|chunk| extend(&mut batch, chunk));
             let moved = self.redis.bulk_all(&batch).await?;
             if moved.last() != Some(&Value::Int(1)) {
                 break;
             }
         }
+        let mut last = Pipeline::with_capacity(1);
+        extend(&mut last, 0);
+        self.redis.bulk_all(&last).await?;
         Ok(())
     }
 

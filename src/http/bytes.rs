@@ -49,6 +49,7 @@ impl Wanted {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_LENGTH, self.length().into());
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'"));
         headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));

@@ -46,8 +46,9 @@ pub(super) async fn create(
     speaks_tus(&headers)?;
     let metadata = Metadata::parse(&headers, &app)?;
     let length = declared_length(&headers)?;
-    if length.is_none() && headers.get("upload-defer-length").is_none_or(|value| value != "1") {
-        return Err(Error::BadRequest("Upload-Length (or Upload-Defer-Length: 1) is missing.".into()));
+    let deferred = headers.get("upload-defer-length");
+    if deferred.is_some() == length.is_some() || deferred.is_some_and(|value| value != "1") {
+        return Err(Error::BadRequest("There must be either Upload-Length or Upload-Defer-Length: 1.".into()));
     }
     if length.is_some_and(|length| length <= metadata.manifest_len) {
         return Err(Error::BadRequest("Upload-Length must be more than the manifest alone.".into()));
@@ -208,6 +209,9 @@ async fn receive(
         if full || endless {
             // What does not fit now is not kept in the way of others.
             let _ = app.store.abandon(&id, &token).await;
+        }
+        if matches!(result, Err(Error::Store(store::Error::Ledger(ledger::Error::Unknown)))) {
+            app.store.forsake(&id).await;
         }
         result
     };

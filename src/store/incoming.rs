@@ -57,7 +57,9 @@ impl Incoming {
         end: u64,
         until: Option<Timestamp>,
     ) -> Result<Self> {
-        let blob = store.blobs.write(&id, offset, until.unwrap_or_else(|| now().after(PLAIN_WINDOW))).await?;
+        // An upload that dies is freed when its window ends; that its blob vanishes by itself is for when nobody sweeps.
+        let vanishes_at = until.unwrap_or_else(|| now().after(store.limits.upload_window));
+        let blob = store.blobs.write(&id, offset, vanishes_at).await?;
         Ok(Self {
             store: store.clone(),
             blob,
@@ -107,13 +109,9 @@ impl Incoming {
     /// # Errors
     /// As [`Incoming::write`].
     pub async fn record(&mut self) -> Result<()> {
-        let mut window_ends_at = None;
+        let window_ends_at = (!self.resumable).then(|| now().after(PLAIN_WINDOW));
         if self.resumable {
             self.blob.sync().await?;
-        } else {
-            let until = now().after(PLAIN_WINDOW);
-            window_ends_at = Some(until);
-            self.store.blobs.keep(&self.id, until).await?;
         }
         let Self { id, token, writer, recorded: from, offset: to, .. } = *self;
         if from != to || window_ends_at.is_some() {
@@ -140,13 +138,19 @@ impl Incoming {
     }
 
     /// Makes everything durable, for whoever publishes the share.
-    pub(super) async fn whole(&mut self) -> Result<u64> {
-        self.blob.sync().await?;
-        Ok(self.offset)
-    }
-
-    /// Where the upload stands with the bytes taken so far.
-    pub fn offset(&self) -> u64 {
-        self.offset
+    pub(super) async fn whole(&mut self) -> Result<()> {
+        let Self { store, blob, id, token, writer, recorded, .. } = self;
+        let mut sync = blob.sync();
+        // A slow disk may take longer than the window: it is heard of meanwhile.
+        loop {
+            match tokio::time::timeout(HEARD, &mut sync).await {
+                Ok(synced) => return Ok(synced?),
+                Err(_) => {
+                    let window_ends_at = Some(now().after(PLAIN_WINDOW));
+                    let (id, token, writer, from, to) = (*id, *token, *writer, *recorded, *recorded);
+                    store.ledger.advance(&Advance { id, token, writer, from, to, window_ends_at }, now()).await?;
+                }
+            }
+        }
     }
 }

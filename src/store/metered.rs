@@ -72,7 +72,11 @@ impl Metered {
             settle,
             _running: Running::new(&store.metrics),
         };
-        let inline = meter.reserve(if lease.inline { length } else { STEP }).await?;
+        // An empty answer, too, needs the content that the ledger holds: its header says that it is one.
+        let inline = match lease.inline && length == 0 {
+            true => meter.charge(0).await?,
+            false => meter.reserve(if lease.inline { length } else { STEP }).await?,
+        };
         Ok((meter, inline))
     }
 
@@ -149,7 +153,6 @@ impl Drop for Metered {
             }
             let rest = PLAIN_REMAINS.min(lease);
             let _ = store.ledger.charge(&id, &claim, &charge(back, rest), now()).await;
-            let _ = store.blobs.keep(&id, now().after(rest)).await;
         });
     }
 }

@@ -185,7 +185,9 @@ impl Sealing {
         if incoming.is_some() || upload.length.is_some() {
             drop(incoming);
             // Where that fails, the sweep does it a minute later.
-            let _ = store.abandon(&upload.id, &upload.token).await;
+            if store.abandon(&upload.id, &upload.token).await.is_err() {
+                store.forsake(&upload.id).await;
+            }
         }
     }
 }

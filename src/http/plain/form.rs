@@ -1,15 +1,16 @@
 //! `POST /`: the form of the send page, and `curl -F`.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Poll, ready};
 
 use axum::body::Body;
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Query, Request, State};
 use axum::http::header;
 use axum::response::Response;
-use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{Answer, Parameters, Sender, UNTYPED, content_length};
 use crate::http::client::Client;
@@ -23,7 +24,7 @@ use crate::store;
 
 /// Parts of one form.
 const PARTS: usize = 5_000;
-/// Bytes of one field that is no file: notes and texts that are longer are files.
+/// Bytes of one option.
 const FIELD: usize = 256 * 1024;
 /// Bytes that may come without a part getting on: the headers of a part, and what stands between two.
 const FRAME: u64 = 64 * 1024;
@@ -63,18 +64,22 @@ pub(in crate::http) async fn send(
 /// A body that fails where too many bytes come while no part gets on: the parser caps how many headers a part has, not
 /// their bytes.
 fn framed(body: Body, idle: &Arc<AtomicU64>) -> Body {
-    let idle = idle.clone();
-    let pieces = body.into_data_stream().map(move |piece| {
-        let piece = piece?;
-        // What is at hand may hold many small parts: only what is fed on top of it tells.
-        let before = idle.fetch_add(piece.len() as u64, Ordering::Relaxed);
-        if before > FRAME {
-            Err(axum::Error::new(std::io::Error::other("endless headers")))
-        } else {
-            Ok::<_, axum::Error>(piece)
+    let (idle, mut pieces, mut given) = (idle.clone(), body.into_data_stream(), false);
+    Body::from_stream(stream::poll_fn(move |cx| {
+        // The parser takes all that is ready before it looks at any of it: it gets one piece at a time.
+        if std::mem::take(&mut given) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
-    });
-    Body::from_stream(pieces)
+        let piece = ready!(pieces.poll_next_unpin(cx));
+        if let Some(Ok(piece)) = &piece {
+            given = true;
+            if idle.fetch_add(piece.len() as u64, Ordering::Relaxed) > FRAME {
+                return Poll::Ready(Some(Err(axum::Error::new(io::Error::other("endless headers")))));
+            }
+        }
+        Poll::Ready(piece)
+    }))
 }
 
 struct Form {
@@ -120,7 +125,10 @@ impl Form {
                     let media_type = field.content_type().unwrap_or(UNTYPED).to_owned();
                     let sender = start(&mut self.sender, &self.app, &self.options, self.expected).await?;
                     sender.sealing.file(names::safe_path(&file), media_type, None);
-                    stream(&self.app, sender, field, &self.idle).await?;
+                    pour(&self.app, sender, field, &self.idle).await?;
+                }
+                None if name == "text" => {
+                    text(&mut self.sender, &self.app, &self.options, self.expected, field, &self.idle).await?
                 }
                 None => {
                     let value = read(field, &self.idle, FIELD).await?;
@@ -136,12 +144,6 @@ impl Form {
 
     async fn set(&mut self, name: &str, value: String) -> Result<(), Error> {
         match name {
-            "text" if value.is_empty() => Ok(()),
-            "text" => {
-                let sender = start(&mut self.sender, &self.app, &self.options, self.expected).await?;
-                sender.sealing.file("text.txt".into(), "text/plain; charset=utf-8".into(), Some(Kind::Text));
-                Ok(sender.sealing.write(Bytes::from(value)).await?)
-            }
             "password" if self.sender.is_some() && !value.is_empty() => {
                 Err(Error::BadRequest("The field password must come before the files.".into()))
             }
@@ -163,7 +165,24 @@ async fn start<'a>(
     sender.as_mut().ok_or(Error::Internal)
 }
 
-async fn stream(app: &App, sender: &mut Sender, field: Field<'_>, idle: &AtomicU64) -> Result<(), Error> {
+/// A text instead of a file; an empty one is none.
+async fn text(
+    sender: &mut Option<Sender>,
+    app: &App,
+    options: &Options,
+    expected: Option<u64>,
+    mut field: Field<'_>,
+    idle: &AtomicU64,
+) -> Result<(), Error> {
+    let Some(first) = field.chunk().await.map_err(|error| malformed(&error, idle))? else { return Ok(()) };
+    let sender = start(sender, app, options, expected).await?;
+    sender.sealing.file("text.txt".into(), "text/plain; charset=utf-8".into(), Some(Kind::Text));
+    app.store.metrics.received.inc_by(first.len() as u64);
+    sender.sealing.write(first).await?;
+    pour(app, sender, field, idle).await
+}
+
+async fn pour(app: &App, sender: &mut Sender, field: Field<'_>, idle: &AtomicU64) -> Result<(), Error> {
     let mut pieces = field.map_err(|error| malformed(&error, idle));
     while let Some(piece) = pieces.try_next().await? {
         idle.store(0, Ordering::Relaxed);

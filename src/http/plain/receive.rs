@@ -153,9 +153,9 @@ async fn metered(
 fn attachment(mut response: Response, name: &str, media_type: &str) -> Response {
     let headers = response.headers_mut();
     let disposition = HeaderValue::from_str(&names::content_disposition(name));
-    headers.extend(disposition.ok().map(|value| (header::CONTENT_DISPOSITION, value)));
+    disposition.into_iter().for_each(|value| drop(headers.insert(header::CONTENT_DISPOSITION, value)));
     let media_type = HeaderValue::from_str(media_type).ok().filter(|_| media_type.contains('/'));
-    headers.extend(media_type.map(|value| (header::CONTENT_TYPE, value)));
+    media_type.into_iter().for_each(|value| drop(headers.insert(header::CONTENT_TYPE, value)));
     response
 }
 
