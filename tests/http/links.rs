@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::client::{Answer, Part};
 use crate::plain::{curled, unzipped};
-use crate::sender::{Plain, bytes, token, unknown_id};
+use crate::sender::{Plain, Sealed, Upload, bytes, file, token, unknown_id};
 use crate::server::{Server, Store, until};
 
 /// What a GET of this range gives.
@@ -122,6 +122,55 @@ on_both_stores! {
         assert!(edges.len() >= 9, "{edges:?}");
         assert_ranges(&server, &address, zip, &edges);
         assert_ranges(&server, &address, zip, &[0, zip.len() / 2, zip.len() - 1]);
+    }
+
+    fn what_a_client_sealed_opens_by_its_plain_link_too(store) {
+        let server = Server::start(store);
+        let (a, b) = (bytes(300_000), bytes(1000));
+        let both = [&a[..], &b].concat();
+        for with_crc32 in [true, false] {
+            let files = [("folder/a.bin", &a), ("folder/b.bin", &b)].map(|(name, content)| {
+                let crc32 = with_crc32.then(|| crc32fast::hash(content));
+                onetimeshare::seal::File { crc32, ..file(name, content) }
+            });
+            let sealed = Sealed::of(files.into(), "", &both, None);
+            let upload = Upload::publish(&server, &sealed, 1);
+            let answer = server.post(&format!("/s/{}/{}", upload.id, sealed.secret)).form(&[]).send().is(303);
+            let address = answer.the("location");
+            let zip = server.get(&address).send().is(200).body;
+            let expected = [("folder/a.bin".to_string(), a.clone()), ("folder/b.bin".to_string(), b.clone())];
+            assert!(unzipped(&zip) == expected, "with crc32: {with_crc32}");
+            let middle = server.get(&address).header("Range", "bytes=300000-300999").send().expect(&[200, 206]);
+            assert!(if middle.status == 206 { middle.body == zip[300_000..301_000] } else { middle.body == zip });
+        }
+        let unsized_file = onetimeshare::seal::File { size: None, ..file("stdin", &a) };
+        let sealed = Sealed::of(vec![unsized_file], "", &a, None);
+        let upload = Upload::publish(&server, &sealed, 1);
+        let answer = server.post(&format!("/s/{}/{}", upload.id, sealed.secret)).form(&[]).send().is(303);
+        let answer = server.get(&answer.the("location")).send().is(200);
+        assert!(answer.body == a);
+        assert_eq!(answer.the("content-length"), "300000");
+    }
+
+    fn bytes_that_were_changed_break_the_download_off(store) {
+        let server = Server::start(store);
+        let mut sealed = Sealed::new(&bytes(600_000));
+        sealed.content[400_000] ^= 1;
+        let upload = Upload::publish(&server, &sealed, 1);
+        let answer = server.post(&format!("/s/{}/{}", upload.id, sealed.secret)).form(&[]).send().is(303);
+        let address = answer.the("location");
+        assert!(server.get(&address).try_send().is_err(), "it must not look whole");
+        let begin = server.get(&address).header("Range", "bytes=0-1000").send().is(206);
+        assert!(begin.body == sealed.plain[..=1000], "what is before it is sound");
+    }
+
+    fn a_claim_that_is_no_token_is_refused(store) {
+        let server = Server::start(store);
+        let share = Plain::put(&server, "/a", b"x");
+        for claim in ["short", "/../../etc/passwd", "AAAAAAAAAAAAAAAAAAAAAA=="] {
+            server.post(&share.link()).form(&[("claim", claim)]).send().is(400);
+        }
+        assert_eq!(share.receipt(&server)["state"], "ready");
     }
 
     fn files_of_one_name_both_arrive(store) {

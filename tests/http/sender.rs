@@ -23,6 +23,12 @@ pub(crate) fn bytes(count: usize) -> Vec<u8> {
     bytes
 }
 
+/// A file of a manifest.
+pub(crate) fn file(name: &str, content: &[u8]) -> File {
+    let media_type = "application/octet-stream".into();
+    File { name: name.into(), media_type, size: Some(content.len() as u64), crc32: None, kind: None }
+}
+
 /// What a client sealed.
 pub(crate) struct Sealed {
     pub(crate) secret: Token,
@@ -43,16 +49,14 @@ impl Sealed {
     }
 
     pub(crate) fn named(plain: &[u8], name: &str, note: &str, password: Option<&str>) -> Self {
+        Self::of(vec![file(name, plain)], note, plain, password)
+    }
+
+    /// Seals `plain`, which these files make up.
+    pub(crate) fn of(files: Vec<File>, note: &str, plain: &[u8], password: Option<&str>) -> Self {
         let secret = Token::random();
         let keys = Keys::derive(&password.map_or(secret, |password| stretch(&secret, password)));
-        let file = File {
-            name: name.into(),
-            media_type: "application/octet-stream".into(),
-            size: Some(plain.len() as u64),
-            crc32: None,
-            kind: None,
-        };
-        let manifest = Manifest { v: 1, files: vec![file], note: note.into() };
+        let manifest = Manifest { v: 1, files, note: note.into() };
         Self {
             manifest: manifest.seal(&keys).expect("a short manifest"),
             content: seal::seal(&keys.content, plain),
