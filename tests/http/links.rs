@@ -245,15 +245,16 @@ on_both_stores! {
     fn a_wrong_password_costs_nothing(store) {
         let server = Server::start(store);
         let share = Plain::made(&server, &server.put("/a").header("Share-Password", "grüße").body("x").send());
-        for wrong in ["", "Grüße", "gruesse"] {
+        for wrong in ["Grüße", "gruesse", " grüße"] {
             let answer = server.post(&share.link()).form(&[("password", wrong)]).header("Accept", "application/json").send();
             assert_eq!(answer.status, 403, "{wrong:?}: {}", answer.text());
         }
+        server.post(&share.link()).form(&[]).send().is(403);
         assert_eq!(share.receipt(&server)["state"], "ready");
+        assert!(share.receipt(&server)["wrong_proofs"].as_u64().is_some_and(|count| count >= 3), "they are counted");
         // The same word in another normal form opens it.
         let answer = server.post(&share.link()).form(&[("password", "gru\u{308}ße")]).send().is(303);
         assert_eq!(server.get(&answer.the("location")).send().is(200).body, b"x");
-        assert_eq!(share.receipt(&server)["wrong_proofs"], 3);
     }
 
     fn after_ten_wrong_passwords_a_minute_everybody_on_that_network_waits(store) {
