@@ -121,27 +121,25 @@ on_both_stores! {
     fn an_operator_takes_a_share_down(store) {
         let mut server = Server::start(store);
         let sealed = Sealed::new(&bytes(200_000));
-        let upload = Upload::publish(&server, &sealed, 2);
-        let address = upload.claimed(&server, &sealed);
-        // The embedded store belongs to one process at a time.
-        let away = store == Store::Embedded;
-        if away {
-            server.terminate();
-            server.wait();
+        // Beside the running server, and without it.
+        for beside in [true, false] {
+            let upload = Upload::publish(&server, &sealed, 2);
+            let address = upload.claimed(&server, &sealed);
+            if !beside {
+                server.terminate();
+                server.wait();
+            }
+            let output = server.command(&["takedown", &upload.id]);
+            assert!(output.status.success(), "{}", said(&output));
+            if !beside {
+                server.start_again();
+            }
+            assert_eq!(upload.claim(&server, &sealed, &token()).send().status, 410);
+            assert_eq!(server.get(&address).send().status, 410, "running leases end too");
+            until("its bytes are freed", SOON, || server.blobs().is_empty());
         }
-        let output = server.command(&["takedown", &upload.id]);
-        assert!(output.status.success(), "{}", said(&output));
-        if away {
-            server.start_again();
-        }
-        assert_eq!(upload.claim(&server, &sealed, &token()).send().status, 410);
-        assert_eq!(server.get(&address).send().status, 410, "running leases end too");
-        until("its bytes are freed", SOON, || server.blobs().is_empty());
-        if store == Store::Redis {
-            let unknown = server.command(&["takedown", &crate::sender::unknown_id()]);
-            assert_one_line(&unknown, "an unknown id");
-            assert_one_line(&server.command(&["takedown", "nonsense"]), "no id at all");
-        }
+        assert_one_line(&server.command(&["takedown", &crate::sender::unknown_id()]), "an unknown id");
+        assert_one_line(&server.command(&["takedown", "nonsense"]), "no id at all");
     }
 }
 
