@@ -77,7 +77,7 @@ on_both_stores! {
         let mut server = Server::with(store, &["--log-format", "json"]);
         let mut canaries: Vec<Canary> =
             [NAME, NOTE, CONTENT, PASSWORD].iter().map(|text| (text.to_string(), text.as_bytes().to_vec())).collect();
-        for length in [CONTENT.len() * 3, 300_000] {
+        for length in [CONTENT.len() * 3, 200_000] {
             let content = CONTENT.repeat(length / CONTENT.len());
             let form = [
                 Part::field("password", PASSWORD),

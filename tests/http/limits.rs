@@ -199,7 +199,10 @@ fn a_full_disk_refuses_the_new_and_keeps_the_old() {
         upload.patch(&server, 0, &big.run()).send().is(507);
         tus(server.delete(&upload.location)).send().is(204);
     }
-    until("nothing half is left", SOON, || server.blobs() == kept_blobs);
+    until("nothing half is left", Duration::from_secs(65), || {
+        println!("{:?}", server.blobs());
+        server.blobs() == kept_blobs
+    });
     assert_eq!(kept.state(&server), "ready");
     server.crash();
     let small = Plain::put(&server, "/b", b"there is room again");

@@ -11,15 +11,23 @@ use crate::server::{Server, until};
 
 const SOON: Duration = Duration::from_secs(15);
 
-fn opened(live: &mut Live, wanted: &str) -> Value {
+/// Reads events until one has this state: lines of `data:`, or parts with a length.
+fn awaited(live: &mut Live, wanted: &str) -> Value {
+    let mut length = 0;
     loop {
         let line = live.line().expect("an event comes");
-        let json = line.strip_prefix("data:").unwrap_or(&line).trim();
-        if json.starts_with('{') {
-            let json: Value = serde_json::from_str(json).unwrap_or_else(|_| panic!("JSON: {line}"));
-            if json["state"] == wanted {
-                return json;
+        let json = match line.split_once(':') {
+            Some(("data", json)) => json.as_bytes().to_vec(),
+            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                length = value.trim().parse().expect("a number");
+                continue;
             }
+            None if line.is_empty() && length > 0 => live.exactly(std::mem::take(&mut length)).expect("a whole part"),
+            _ => continue,
+        };
+        let json: Value = serde_json::from_slice(&json).expect("JSON");
+        if json["state"] == wanted {
+            return json;
         }
     }
 }
@@ -164,12 +172,12 @@ on_both_stores! {
             assert_eq!(live.status, 200);
             let told = live.headers.iter().find(|(name, _)| name == "content-type").expect("a type").1.clone();
             assert!(told.starts_with(kind), "{accept}: {told}");
-            assert_eq!(opened(&mut live, "ready")["claims"], Value::Array(vec![]));
+            assert_eq!(awaited(&mut live, "ready")["claims"], Value::Array(vec![]));
             let address = upload.claimed(&server, &sealed);
-            let claimed = opened(&mut live, "claimed");
+            let claimed = awaited(&mut live, "claimed");
             assert_eq!(claimed["claims"][0]["state"], "claimed");
             server.delete(&address).send().is(204);
-            let mut finished = opened(&mut live, "finished");
+            let mut finished = awaited(&mut live, "finished");
             let mut receipt = upload.receipt(&server);
             for json in [&mut finished, &mut receipt] {
                 json["claims"][0]["served"] = 0.into();
@@ -183,10 +191,10 @@ on_both_stores! {
         let upload = Upload::publish(&server, &Sealed::new(b"x"), 1);
         let request = server.get(&format!("/api/v1/receipts/{}/events", upload.id)).bearer(&upload.owner);
         let mut live = request.header("Accept", "text/event-stream").open().unwrap();
-        opened(&mut live, "ready");
+        awaited(&mut live, "ready");
         server.get(&format!("/s/{}", upload.id)).send().is(200);
-        assert_eq!(opened(&mut live, "ready")["opened"], 1);
+        assert_eq!(awaited(&mut live, "ready")["opened"], 1);
         server.delete(&upload.share()).bearer(&upload.owner).send().is(204);
-        opened(&mut live, "revoked");
+        awaited(&mut live, "revoked");
     }
 }
