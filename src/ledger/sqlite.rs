@@ -400,9 +400,15 @@ impl Ledger for Sqlite {
             };
             book.db
                 .prepare_cached(
-                    "INSERT INTO claim (id, claim, claimed_at, lease_expires_at, served) VALUES (?1, ?2, ?3, ?4, 0)",
+                    "INSERT INTO claim (id, number, claim, claimed_at, lease_expires_at, served) VALUES (?1, ?2, ?3, ?4, ?5, 0)",
                 )?
-                .execute(params![id.as_bytes(), request.claim.0, now.0, request.lease_expires_at.0])?;
+                .execute(params![
+                    id.as_bytes(),
+                    record.claims.len() as i64,
+                    request.claim.0,
+                    now.0,
+                    request.lease_expires_at.0
+                ])?;
             record.claims.push(request.claim);
             record.history.claims.push(granted);
             book.db
