@@ -1,0 +1,37 @@
+//! The contract of the HTTP interface, tried on the real binary from outside.
+//!
+//! Every case that depends on the store runs on both of them.
+
+mod client;
+mod sender;
+mod server;
+
+/// One test per case and store.
+macro_rules! on_both_stores {
+    ($(fn $case:ident($store:ident) $body:block)+) => {
+        $(fn $case($store: crate::server::Store) $body)+
+
+        mod embedded {
+            $(#[test] fn $case() { super::$case(crate::server::Store::Embedded) })+
+        }
+
+        mod in_redis {
+            $(#[test] fn $case() { super::$case(crate::server::Store::Redis) })+
+        }
+    };
+}
+
+mod canary;
+mod claims;
+mod crash;
+mod hostile;
+mod lifecycle;
+mod limits;
+mod links;
+mod once;
+mod pages;
+mod plain;
+mod previews;
+mod receipts;
+mod redis_down;
+mod tus;
