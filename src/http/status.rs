@@ -5,7 +5,7 @@ use std::time::Instant;
 use askama::Template;
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use serde::Serialize;
 
@@ -38,10 +38,11 @@ pub(super) async fn config(State(app): State<App>) -> Json<Limits> {
     })
 }
 
-/// `GET /status`.
-pub(super) async fn status(State(app): State<App>) -> Result<Response, Error> {
+/// `GET /status`, which counts its visits.
+pub(super) async fn status(State(app): State<App>, method: Method) -> Result<Response, Error> {
     let asked = Instant::now();
-    let seen = app.store.ledger.seen().await.ok();
+    let counts = method == Method::GET;
+    let seen = if counts { app.store.ledger.seen().await } else { app.store.ledger.ping().await.map(|()| 0) }.ok();
     let answer = seen.map(|seen| views::Answer { seen, latency: asked.elapsed() });
     let store = if app.config.uses_redis() { "Redis" } else { "embedded" };
     let page = views::Status { page: app.page(), store, version: VERSION, answer };

@@ -224,13 +224,6 @@ fn the_interface_is_described() {
 }
 
 #[test]
-fn the_service_worker_is_at_the_top() {
-    let server = Server::start(Store::Embedded);
-    let answer = server.get("/sw.js").send().is(200);
-    assert!(answer.the("content-type").contains("javascript"), "{}", answer.the("content-type"));
-}
-
-#[test]
 fn everything_that_a_page_asks_for_is_there() {
     let server = Server::start(Store::Embedded);
     let page = server.get("/").header("Accept", "text/html").send().is(200).text();
