@@ -56,7 +56,7 @@ pub trait Blobs: Send + Sync + 'static {
     /// The shares that have a blob, where only this process writes them and orphans must be looked for.
     async fn all(&self) -> Result<Vec<ShareId>>;
 
-    /// `Ok` where the blobs can be written.
+    /// `Ok` where the blobs may be written.
     async fn ping(&self) -> Result<()>;
 }
 
@@ -68,4 +68,7 @@ pub trait Writer: Send {
 
     /// Makes everything taken so far durable.
     async fn sync(&mut self) -> Result<()>;
+
+    /// Gives up what waits in memory, and waits for what is under way: nothing is written after it.
+    async fn settle(&mut self);
 }

@@ -101,7 +101,7 @@ pub struct Upload {
     pub expires_at: Option<Timestamp>,
 }
 
-/// One step of a writer: the bytes `from..to` are durable in the blobs.
+/// One step of a writer: the bytes `from..to` are in the blobs; durably so, where the upload can be resumed.
 #[derive(Debug, Clone, Copy)]
 pub struct Advance {
     /// The share.
@@ -244,7 +244,7 @@ pub trait Ledger: Send + Sync + 'static {
     async fn declare(&self, id: &ShareId, token: &Digest, length: u64, now: Timestamp) -> Result<()>;
 
     /// Records progress. [`Error::Conflict`] where the upload is not at `from` (nor at `to`, by this writer);
-    /// [`Error::Full`] where an undeclared length outgrows the room. MUST be called only once the bytes are durable.
+    /// [`Error::Full`] where an undeclared length outgrows the room. A resumable upload's bytes MUST be durable before.
     async fn advance(&self, step: &Advance, now: Timestamp) -> Result<()>;
 
     /// Makes a share of the upload and gives its expiry; again: the same expiry.
@@ -253,13 +253,15 @@ pub trait Ledger: Send + Sync + 'static {
     /// Gives the upload up. [`Error::Published`] where it is a share by now.
     async fn abandon(&self, id: &ShareId, token: &Digest, now: Timestamp) -> Result<Remains>;
 
-    /// Looks at a waiting share; changes nothing but the count of wrong proofs.
+    /// Looks at a waiting share; changes nothing but the count of wrong proofs. Those on a share with a password
+    /// that ended count against the limits alone; past them it is [`Error::Unknown`] to the right proof too.
     ///
     /// [`Error::Unknown`]: none waits. [`Error::Ended`]: one was, and the proof is right. [`Error::WrongProof`], [`Error::Locked`].
     async fn peek(&self, id: &ShareId, attempt: Option<&Attempt>, now: Timestamp) -> Result<Share>;
 
-    /// [`Error::Locked`] where `network` may not try a proof on the share now. Asked before a key is derived.
-    async fn admit(&self, id: &ShareId, network: &Network, now: Timestamp) -> Result<()>;
+    /// Whether the share, waiting or ended, has a password. Asked before a key is derived from one: [`Error::Locked`] where
+    /// `network` may not try it now, [`Error::Unknown`] where there is nothing to try.
+    async fn admit(&self, id: &ShareId, network: &Network, now: Timestamp) -> Result<bool>;
 
     /// Grants the right to download to the first callers ever to ask, as many as the terms allow.
     ///
@@ -293,6 +295,9 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// The share's bytes are gone from the blobs. `true` for the first to say so.
     async fn freed(&self, id: &ShareId, now: Timestamp) -> Result<bool>;
+
+    /// Bytes that open uploads have reserved and not yet brought; 0 where the blobs know by themselves.
+    async fn outstanding(&self) -> Result<u64>;
 
     /// Whether a record of the share holds, or may come to hold, a blob: what is found in the blobs without one is an orphan.
     async fn holds(&self, id: &ShareId) -> Result<bool>;

@@ -8,7 +8,8 @@ mod sealing;
 mod sweeper;
 mod unsealing;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -79,12 +80,42 @@ pub struct Store {
     pub limits: Limits,
     /// What is counted.
     pub metrics: Metrics,
+    /// How many connections to this server read a claim now.
+    readers: Mutex<HashMap<Digest, usize>>,
+    /// Checksums that had to be computed, by share: a zip is asked for more than once.
+    checksums: Mutex<HashMap<ShareId, Vec<u32>>>,
 }
 
 impl Store {
     /// A store on these two.
     pub fn new(ledger: Box<dyn Ledger>, blobs: Box<dyn Blobs>, limits: Limits) -> Arc<Self> {
-        Arc::new(Self { ledger, blobs, limits, metrics: Metrics::default() })
+        Arc::new(Self {
+            ledger,
+            blobs,
+            limits,
+            metrics: Metrics::default(),
+            readers: Mutex::default(),
+            checksums: Mutex::default(),
+        })
+    }
+
+    fn readers(&self) -> MutexGuard<'_, HashMap<Digest, usize>> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One connection less reads the claim; says whether it was the last.
+    fn leave(&self, claim: &Digest) -> bool {
+        let mut readers = self.readers();
+        match readers.get_mut(claim) {
+            Some(number) if *number > 1 => {
+                *number -= 1;
+                false
+            }
+            _ => {
+                readers.remove(claim);
+                true
+            }
+        }
     }
 
     /// Sealed content of one share, in bytes at the most.
@@ -97,10 +128,16 @@ impl Store {
     /// # Errors
     /// [`ledger::Error::Full`]; [`Error::TooLarge`].
     pub async fn begin(&self, upload: &NewUpload) -> Result<()> {
-        if let Some(length) = upload.length {
-            self.check_length(length, upload.manifest_len).await?;
+        let Some(length) = upload.length else { return Ok(self.ledger.begin(upload, now()).await?) };
+        self.check_length(length, upload.manifest_len)?;
+        self.blobs.room(length).await?;
+        self.ledger.begin(upload, now()).await?;
+        // Others may have begun at the same time, and reserved the same room.
+        if let Err(full) = self.blobs.room(self.ledger.outstanding().await?).await {
+            self.abandon(&upload.id, &upload.token).await?;
+            return Err(full.into());
         }
-        Ok(self.ledger.begin(upload, now()).await?)
+        Ok(())
     }
 
     /// Sets the length of an upload that deferred it.
@@ -108,15 +145,13 @@ impl Store {
     /// # Errors
     /// [`ledger::Error::Full`]; [`Error::TooLarge`]; [`ledger::Error::Conflict`] where it has another.
     pub async fn declare(&self, id: &ShareId, token: &Digest, upload: &Upload, length: u64) -> Result<()> {
-        self.check_length(length, upload.manifest_len).await?;
+        self.check_length(length, upload.manifest_len)?;
+        self.blobs.room(length.saturating_sub(upload.offset) + self.ledger.outstanding().await?).await?;
         Ok(self.ledger.declare(id, token, length, now()).await?)
     }
 
-    async fn check_length(&self, length: u64, manifest_len: u64) -> Result<()> {
-        if length.saturating_sub(manifest_len) > self.max_sealed() {
-            return Err(Error::TooLarge);
-        }
-        Ok(self.blobs.room(length).await?)
+    fn check_length(&self, length: u64, manifest_len: u64) -> Result<()> {
+        if length.saturating_sub(manifest_len) > self.max_sealed() { Err(Error::TooLarge) } else { Ok(()) }
     }
 
     /// The upload as it stands. Where all bytes are here but a crash came before the publishing, that is made up for.

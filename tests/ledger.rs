@@ -87,6 +87,7 @@ promises! {
         a_share_without_a_password_is_never_locked
         a_repeated_claim_needs_neither_proof_nor_patience
         what_became_of_a_share_is_told_to_the_right_proof_only
+        a_password_of_a_share_that_ended_can_not_be_guessed_either
         without_a_proof_no_manifest_is_shown;
     ends:
         an_unclaimed_share_expires

@@ -104,7 +104,8 @@ impl Blobs for Files {
 
     async fn ping(&self) -> Result<()> {
         let folder = self.folder.clone();
-        blocking(move || fs::metadata(folder).map(drop)).await
+        let writable = move || Ok(rustix::fs::access(&folder, rustix::fs::Access::WRITE_OK)?);
+        blocking(writable).await
     }
 }
 
@@ -122,7 +123,7 @@ struct FileWriter {
 impl FileWriter {
     /// Hands the pieces to the blocking pool, once it is done with those before.
     async fn flush(&mut self) -> Result<()> {
-        self.settle().await?;
+        self.written().await?;
         let (file, at) = (self.file.clone(), self.at);
         let pieces = std::mem::take(&mut self.pieces);
         self.at += std::mem::take(&mut self.waiting) as u64;
@@ -130,7 +131,7 @@ impl FileWriter {
         Ok(())
     }
 
-    async fn settle(&mut self) -> Result<()> {
+    async fn written(&mut self) -> Result<()> {
         match self.writing.take() {
             Some(writing) => joined(writing.await),
             None => Ok(()),
@@ -148,7 +149,7 @@ impl Writer for FileWriter {
 
     async fn sync(&mut self) -> Result<()> {
         self.flush().await?;
-        self.settle().await?;
+        self.written().await?;
         let (file, made) = (self.file.clone(), self.made.take());
         let sync = move || {
             file.sync_data()?;
@@ -158,6 +159,11 @@ impl Writer for FileWriter {
                 .try_for_each(|dir| File::open(dir)?.sync_all())
         };
         blocking(sync).await
+    }
+
+    async fn settle(&mut self) {
+        self.pieces.clear();
+        let _ = self.written().await;
     }
 }
 

@@ -28,6 +28,9 @@ const BATCH: u64 = 64;
 /// A chunk outlives its blob by this much: the sweeper comes first, and a clock may be off.
 const BACKSTOP: Duration = Duration::from_secs(60);
 
+/// A blob that is being written lasts for this much at the least: whoever writes it tends it meanwhile.
+const TENDED: Duration = Duration::from_secs(60);
+
 /// Sealed bytes in Redis.
 pub struct RedisBlobs {
     redis: Arc<Redis>,
@@ -161,7 +164,9 @@ impl RedisWriter {
         }
         let permit = self.redis.under_way().acquire_owned().await.map_err(|_| stopped())?;
         let part = Part { chunk: self.offset / CHUNK, start: self.offset % CHUNK, length: self.waits };
-        let (redis, id, expires_at) = (Arc::clone(&self.redis), self.id, self.expires_at);
+        // An upload may outlive what was thought when it began.
+        let soon = Timestamp::from(SystemTime::now()).after(TENDED).after(BACKSTOP);
+        let (redis, id, expires_at) = (Arc::clone(&self.redis), self.id, self.expires_at.max(soon));
         let pieces = std::mem::take(&mut self.waiting);
         self.under_way.spawn(async move {
             let _permit = permit;
@@ -205,6 +210,14 @@ impl Writer for RedisWriter {
             self.land().await?;
         }
         Ok(())
+    }
+
+    async fn settle(&mut self) {
+        (self.waits, self.waiting) = (0, Vec::new());
+        while !self.under_way.is_empty() {
+            // Whether it succeeds is of no interest any more, only that it is over.
+            let _ = self.land().await;
+        }
     }
 }
 

@@ -47,12 +47,18 @@ impl FromRequestParts<App> for Client {
     }
 }
 
-/// The last address that no trusted proxy of ours stands behind: the ones before it may be made up.
+/// The last address that no trusted proxy of ours stands behind: what stands before it may be made up.
 fn forwarded_for(app: &App, headers: &HeaderMap) -> Option<IpAddr> {
-    let values = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-    let hops: Vec<IpAddr> =
-        values.flat_map(|value| value.split(',')).map_while(|hop| hop.trim().parse().ok()).collect();
-    hops.iter().rev().find(|hop| !app.config.trusts(**hop)).or(hops.first()).copied()
+    let values: Vec<&str> = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok()).collect();
+    let hops = values.iter().rev().flat_map(|value| value.rsplit(','));
+    let mut nearest = None;
+    for hop in hops.map_while(|hop| hop.trim().parse().ok()) {
+        nearest = Some(hop);
+        if !app.config.trusts(hop) {
+            break;
+        }
+    }
+    nearest
 }
 
 fn is_host(host: &str) -> bool {

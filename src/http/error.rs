@@ -328,7 +328,8 @@ pub(crate) async fn render(State(app): State<App>, request: Request, next: Next)
     let api = request.uri().path().starts_with("/api/");
     let (html, json) = (accepts(request.headers(), "text/html"), accepts(request.headers(), "application/json"));
     let mut response = next.run(request).await;
-    let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
+    let problem = response.extensions_mut().remove::<Problem>();
+    let Some(problem) = problem.or_else(|| foreign(response.status())) else { return response };
     if matches!(problem.code, "store_unavailable") {
         app.store.metrics.store_errors.inc();
     }
@@ -357,6 +358,16 @@ pub(crate) async fn render(State(app): State<App>, request: Request, next: Next)
         }
     }
     response.map(|_| Body::new(body))
+}
+
+/// What the framework refused before a handler saw it: its own words are not for clients.
+fn foreign(status: StatusCode) -> Option<Problem> {
+    let error = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => Error::Store(store::Error::TooLarge),
+        status if status.is_client_error() => Error::BadRequest("The address or its parameters are malformed.".into()),
+        _ => return None,
+    };
+    Some(Problem { status, ..error.problem() })
 }
 
 fn page(app: &App, problem: &Problem) -> Response {

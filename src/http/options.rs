@@ -17,6 +17,8 @@ pub(super) struct Options {
     pub(super) downloads: Option<u32>,
     pub(super) password: Option<String>,
     pub(super) note: String,
+    /// As a query parameter only: a form has its own field.
+    pub(super) text: Option<String>,
 }
 
 impl Options {
@@ -55,7 +57,8 @@ impl Options {
             "downloads" if !value.is_empty() => self.downloads = Some(downloads(value, app)?),
             "password" if !value.is_empty() => self.password = Some(value.to_owned()),
             "note" => value.replace("\r\n", "\n").trim_end().clone_into(&mut self.note),
-            "expires_in" | "downloads" | "password" => {}
+            "text" if !value.is_empty() => self.text = Some(value.to_owned()),
+            "expires_in" | "downloads" | "password" | "text" => {}
             _ => return Ok(false),
         }
         Ok(true)

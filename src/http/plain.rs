@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use serde::Serialize;
 
@@ -17,6 +18,7 @@ use super::error::{Error, accepts};
 use super::options::Options;
 use super::{App, pace, views};
 use crate::names;
+use crate::seal::Kind;
 use crate::share::{ShareId, Timestamp, Token};
 use crate::store::Sealing;
 
@@ -48,7 +50,8 @@ pub(super) async fn put_unnamed(
     upload(app, client, UNNAMED.to_owned(), query, headers, body).await
 }
 
-async fn upload(
+/// Takes one file, or the text that is in the query instead of one.
+pub(super) async fn upload(
     app: App,
     client: Client,
     name: String,
@@ -63,8 +66,12 @@ async fn upload(
     let whole = tokio::spawn(async move {
         let mut sender = Sender::start(&app, &options, content_length(&answer.headers)).await?;
         let sent = async {
+            if let Some(text) = &options.text {
+                sender.text(text.clone().into()).await?;
+                return Ok(sender.sealing.finish(options.settled(&app)).await?);
+            }
             let media_type = answer.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-            sender.sealing.file(names::safe_path(&name), media_type.unwrap_or(UNTYPED).to_owned(), None);
+            sender.sealing.file(names::safe_path(&name), media_type.unwrap_or(UNTYPED).to_owned(), None)?;
             let mut body = body.into_data_stream();
             while let Some(piece) = body.next().await {
                 let piece = piece.map_err(|error| pace::broken(&error))?;
@@ -96,6 +103,12 @@ impl Sender {
         };
         let sealing = Sealing::start(&app.store, &key, &owner, expected).await?;
         Ok(Self { secret, owner, sealing })
+    }
+
+    /// Begins a text instead of a file.
+    async fn text(&mut self, text: Bytes) -> Result<(), Error> {
+        self.sealing.file("text.txt".into(), "text/plain; charset=utf-8".into(), Some(Kind::Text))?;
+        Ok(self.sealing.write(text).await?)
     }
 
     /// Tells the sender what came of it; where it failed, frees it first.

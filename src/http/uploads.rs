@@ -149,7 +149,11 @@ pub(super) async fn patch(
     }
     fits(&upload, content_length(&headers)?)?;
     let (window_ends_at, checksum) = (upload.window_ends_at, Checksum::of(&headers)?);
-    let offset = receive(&app, id, token, upload, checksum, body).await?;
+    let offset = match upload.expires_at {
+        // A repeat of the last, empty by now: the bytes may already be gone.
+        Some(_) => upload.offset,
+        None => receive(&app, id, token, upload, checksum, body).await?,
+    };
     Ok(tus(StatusCode::NO_CONTENT, [("upload-offset", offset.into()), ("upload-expires", http_date(window_ends_at)?)]))
 }
 
@@ -210,7 +214,8 @@ async fn receive(
             // What does not fit now is not kept in the way of others.
             let _ = app.store.abandon(&id, &token).await;
         }
-        if matches!(result, Err(Error::Store(store::Error::Ledger(ledger::Error::Unknown)))) {
+        if result.is_err() {
+            // It may have ended while its bytes still came.
             app.store.forsake(&id).await;
         }
         result
@@ -227,14 +232,40 @@ async fn take(
     body: Body,
 ) -> Result<u64, Error> {
     let mut incoming = Incoming::resume(&app.store, id, token, upload).await?;
+    let poured = pour(app, &mut incoming, &mut checksum, body).await;
+    let broke = match poured {
+        Ok(broke) => broke,
+        Err(error) => {
+            incoming.give_up().await;
+            return Err(error);
+        }
+    };
+    if let Some(checksum) = checksum {
+        if let Err(error) = broke.map_or(Ok(()), Err).and_then(|()| checksum.verify()) {
+            incoming.give_up().await;
+            return Err(error);
+        }
+        return Ok(incoming.end().await?.0);
+    }
+    let (offset, _) = incoming.end().await?;
+    broke.map_or(Ok(offset), Err)
+}
+
+/// Takes the body's bytes; gives how it broke off, where it did.
+async fn pour(
+    app: &App,
+    incoming: &mut Incoming,
+    checksum: &mut Option<Checksum>,
+    body: Body,
+) -> Result<Option<Error>, Error> {
     let mut body = body.into_data_stream();
-    let broke = loop {
+    loop {
         match body.next().await {
-            None => break None,
-            Some(Err(error)) => break Some(super::pace::broken(&error)),
+            None => return Ok(None),
+            Some(Err(error)) => return Ok(Some(super::pace::broken(&error))),
             Some(Ok(bytes)) => {
                 app.store.metrics.received.inc_by(bytes.len() as u64);
-                match &mut checksum {
+                match checksum {
                     // Bytes with a checksum count only once it has been seen to match.
                     Some(checksum) => {
                         checksum.update(&bytes);
@@ -244,14 +275,7 @@ async fn take(
                 }
             }
         }
-    };
-    if let Some(checksum) = checksum {
-        broke.map_or(Ok(()), Err)?;
-        checksum.verify()?;
-        return Ok(incoming.end().await?.0);
     }
-    let (offset, _) = incoming.end().await?;
-    broke.map_or(Ok(offset), Err)
 }
 
 fn speaks_tus(headers: &HeaderMap) -> Result<(), Error> {

@@ -69,33 +69,59 @@ impl Queue {
     }
 }
 
-/// Tells when a connection has sent everything it was given, or is closed.
+/// Tells when a connection has sent everything that it was given up to now, or is closed.
 #[derive(Debug, Clone)]
-pub(crate) struct Drained(Arc<watch::Sender<bool>>);
+pub(crate) struct Drained(Arc<watch::Sender<Sending>>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sending {
+    /// Nobody asks, or everything is sent.
+    Done,
+    /// Somebody waits for it.
+    Awaited,
+    /// Nothing more can be sent.
+    Closed,
+}
 
 impl Drained {
     /// Of a connection that nobody asks about yet.
     pub(crate) fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(true)))
+        Self(Arc::new(watch::Sender::new(Sending::Done)))
     }
 
-    /// Everything is sent, or nothing more can be.
-    pub(crate) fn set(&self, drained: bool) {
-        self.0.send_if_modified(|was| std::mem::replace(was, drained) != drained);
-    }
-
-    /// Waits until it is so.
+    /// Waits until what the connection has been given up to now is sent.
     pub(crate) fn wait(&self) -> BoxFuture<'static, ()> {
-        let mut drained = self.0.subscribe();
+        self.turn(Sending::Done, Sending::Awaited);
+        let mut sending = self.0.subscribe();
         Box::pin(async move {
             // A connection that is gone has nothing more to send.
-            let _ = drained.wait_for(|drained| *drained).await;
+            let _ = sending.wait_for(|sending| *sending != Sending::Awaited).await;
         })
     }
 
     /// Whether somebody waits to hear of it.
     pub(crate) fn is_awaited(&self) -> bool {
-        !*self.0.borrow()
+        *self.0.borrow() == Sending::Awaited
+    }
+
+    /// Everything is sent.
+    pub(crate) fn sent(&self) {
+        self.turn(Sending::Awaited, Sending::Done);
+    }
+
+    /// The connection is gone.
+    pub(crate) fn closed(&self) {
+        self.0.send_replace(Sending::Closed);
+    }
+
+    fn turn(&self, from: Sending, to: Sending) {
+        self.0.send_if_modified(|sending| {
+            let turns = *sending == from;
+            if turns {
+                *sending = to;
+            }
+            turns
+        });
     }
 }
 

@@ -152,10 +152,10 @@ impl Ledger for RedisLedger {
         Ok(Share { size, password, expires_at, shown: Some((reply.bytes()?, reply.number()?)) })
     }
 
-    async fn admit(&self, id: &ShareId, from: &Network, now: Timestamp) -> Result<()> {
+    async fn admit(&self, id: &ShareId, from: &Network, now: Timestamp) -> Result<bool> {
         let keys = Keys::of(id);
-        let call = self.scripts.admit.call(&[&keys.share(), &keys.guesses()], 128);
-        self.run(call.arg(now.0).arg(&network(from)[..]).arg(&LIMITS), now).await.map(drop)
+        let call = self.scripts.admit.call(&[&keys.share(), &keys.receipt(), &keys.guesses()], 128);
+        self.run(call.arg(now.0).arg(&network(from)[..]).arg(&LIMITS), now).await?.flag()
     }
 
     async fn claim(&self, id: &ShareId, request: &ClaimRequest, now: Timestamp) -> Result<Grant> {
@@ -274,6 +274,10 @@ impl Ledger for RedisLedger {
         let keys = Keys::of(id);
         let call = self.scripts.freed.call(&[&keys.receipt(), DUE], 64).arg(keys.id());
         Ok(self.redis.run(&call).await? == Value::Int(1))
+    }
+
+    async fn outstanding(&self) -> Result<u64> {
+        Ok(0)
     }
 
     async fn holds(&self, id: &ShareId) -> Result<bool> {

@@ -13,11 +13,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use self::record::{Record, count_wrong, locked};
+use self::record::{Record, locked};
 use self::step::{
-    Step, forget, give_up, hold, insert, lease, leased, millis, owned, release, signed, uploaded, waiting,
+    Step, counted, forget, give_up, hold, insert, lease, leased, millis, owned, release, signed, uploaded, waiting,
 };
-use self::writer::{Book, Stop, Writer};
+use self::writer::{Book, Writer};
 use super::{
     Advance, Attempt, Charge, ClaimRequest, Error, Grant, Lease, Ledger, NewUpload, Publish, Remains, Result, Revoker,
     Share, Upload,
@@ -209,30 +209,33 @@ impl Ledger for Sqlite {
                 shown: manifest.map(|manifest| (manifest.into(), left)),
             })
         });
-        let (Err(Error::WrongProof), Some(attempt)) = (&looked, attempt) else { return looked };
-        let (id, network) = (*id, attempt.network);
-        let attempt = *attempt;
-        let count = move |book: &mut Book| {
-            // Looked at again: many guesses may have arrived since, and a locked one is not counted.
-            match waiting(&book.db, &id, Some(&attempt), now) {
-                Err(Stop::Answer(Error::WrongProof)) => {
-                    let password = Record::load(&book.db, &id)?.is_some_and(|r| r.upload.terms.password);
-                    count_wrong(&book.db, &id, &network, password, now)?;
-                    Ok(Error::WrongProof)
-                }
-                Err(Stop::Answer(error)) => Ok(error),
-                Err(failure) => Err(failure),
-                Ok(_) => Ok(Error::WrongProof),
-            }
+        // Counting takes the writer; looking does not.
+        let counts = match (&looked, attempt) {
+            (Err(Error::WrongProof), _) => true,
+            (Err(Error::Unknown), Some(attempt)) => self.admit(id, &attempt.network, now).await == Ok(true),
+            _ => false,
         };
-        Err(self.writer.run(count).await?)
+        let Some(attempt) = attempt.filter(|_| counts) else { return looked };
+        let (id, attempt) = (*id, *attempt);
+        let count = move |book: &mut Book| match waiting(&book.db, &id, Some(&attempt), now) {
+            Err(refused) => Err(counted(&book.db, &id, &attempt, refused, now)),
+            Ok(_) => Err(Error::WrongProof.into()),
+        };
+        self.writer.run(count).await
     }
 
-    async fn admit(&self, id: &ShareId, network: &Network, now: Timestamp) -> Result<()> {
-        match self.read(|db| Ok(locked(db, id, network, now)?))? {
-            Some(wait) => Err(Error::Locked(wait)),
-            None => Ok(()),
-        }
+    async fn admit(&self, id: &ShareId, network: &Network, now: Timestamp) -> Result<bool> {
+        self.read(|db| {
+            let record = Record::load(db, id)?.filter(|r| r.history.expires_at.is_some()).ok_or(Error::Unknown)?;
+            if !record.upload.terms.password {
+                return Ok(false);
+            }
+            match locked(db, id, network, now)? {
+                None => Ok(true),
+                Some(wait) if record.history.state(now).state == State::Ready => Err(Error::Locked(wait).into()),
+                Some(_) => Err(Error::Unknown.into()),
+            }
+        })
     }
 
     async fn claim(&self, id: &ShareId, request: &ClaimRequest, now: Timestamp) -> Result<Grant> {
@@ -247,13 +250,8 @@ impl Ledger for Sqlite {
                     ended => Err(Error::Ended(ended).into()),
                 };
             }
-            let mut record = match waiting(&book.db, &id, Some(&request.attempt), now) {
-                Err(Stop::Answer(Error::WrongProof)) => {
-                    count_wrong(&book.db, &id, &request.attempt.network, record.upload.terms.password, now)?;
-                    return Err(Error::WrongProof.into());
-                }
-                record => record?,
-            };
+            let mut record = waiting(&book.db, &id, Some(&request.attempt), now)
+                .map_err(|refused| counted(&book.db, &id, &request.attempt, refused, now))?;
             let granted = crate::share::Claim {
                 claimed_at: now,
                 lease_expires_at: request.lease_expires_at,
@@ -423,6 +421,12 @@ impl Ledger for Sqlite {
             _ => Ok(false),
         };
         self.writer.run(freed).await
+    }
+
+    async fn outstanding(&self) -> Result<u64> {
+        let sum = "SELECT coalesce(sum(max(held - position, 0)), 0) FROM share
+             WHERE expires_at IS NULL AND freed_at IS NULL AND abandoned_at IS NULL";
+        self.read(|db| Ok(db.prepare_cached(sum)?.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned()))
     }
 
     async fn holds(&self, id: &ShareId) -> Result<bool> {

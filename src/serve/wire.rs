@@ -24,11 +24,13 @@ pub(super) struct Wire {
     stalled: Option<Pin<Box<Sleep>>>,
     /// Runs while somebody waits for the kernel.
     ask: Option<Pin<Box<Sleep>>>,
+    /// How often in a row the kernel had nothing left.
+    empty: u32,
 }
 
 impl Wire {
     pub(super) fn new(stream: TcpStream, drained: Drained) -> Self {
-        Self { stream, drained, stalled: None, ask: None }
+        Self { stream, drained, stalled: None, ask: None, empty: 0 }
     }
 
     /// Lets a write wait for [`STALLED`] at the most.
@@ -49,9 +51,11 @@ impl Wire {
         }
         let ask = self.ask.get_or_insert_with(|| Box::pin(tokio::time::sleep(ASKED)));
         while ask.as_mut().poll(cx).is_ready() {
-            if unsent(&self.stream) == 0 {
-                self.drained.set(true);
-                self.ask = None;
+            // Twice in a row: between two writes the kernel may have nothing for a moment.
+            self.empty = if unsent(&self.stream) == 0 { self.empty + 1 } else { 0 };
+            if self.empty >= 2 {
+                self.drained.sent();
+                (self.ask, self.empty) = (None, 0);
                 return;
             }
             ask.as_mut().reset(Instant::now() + ASKED);
@@ -61,7 +65,7 @@ impl Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        self.drained.set(true);
+        self.drained.closed();
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Incoming {
     recorded: u64,
     /// Where it stands with the bytes taken since.
     offset: u64,
+    /// Where it was seen to be still open.
+    looked: u64,
     /// No byte may come after this one.
     end: u64,
     recorded_at: Instant,
@@ -69,6 +71,7 @@ impl Incoming {
             resumable: until.is_some(),
             recorded: offset,
             offset,
+            looked: offset,
             end,
             recorded_at: Instant::now(),
             _running: Running::new(&store.metrics),
@@ -82,12 +85,21 @@ impl Incoming {
     /// [`crate::ledger::Error::Conflict`] where another turn got ahead.
     pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
         self.write_unrecorded(bytes).await?;
-        let (due, heard) = (self.offset - self.recorded >= STEP, self.recorded_at.elapsed() < HEARD);
-        if due || !(heard || self.resumable) {
+        if self.offset - self.recorded >= STEP {
             self.store.blobs.room(STEP.min(self.end - self.offset)).await?;
             self.record().await?;
         }
-        Ok(())
+        self.be_heard_of().await
+    }
+
+    /// Keeps an upload that can't be resumed from being given up while its bytes still come, however slowly.
+    pub(super) async fn be_heard_of(&mut self) -> Result<()> {
+        if self.resumable || self.recorded_at.elapsed() < HEARD { Ok(()) } else { self.record().await }
+    }
+
+    /// Ends this turn without recording anything: nothing is written after it.
+    pub async fn give_up(mut self) {
+        self.blob.settle().await;
     }
 
     /// Takes the next bytes, which count only if [`Incoming::end`] is reached: a checksum may yet show that they are wrong.
@@ -101,6 +113,11 @@ impl Incoming {
         }
         self.blob.write(bytes).await?;
         self.offset += length;
+        if self.offset - self.looked >= STEP {
+            // An upload that ended meanwhile needs no more bytes.
+            self.store.ledger.upload(&self.id, &self.token, now()).await?;
+            self.looked = self.offset;
+        }
         Ok(())
     }
 
@@ -112,6 +129,8 @@ impl Incoming {
         let window_ends_at = (!self.resumable).then(|| now().after(PLAIN_WINDOW));
         if self.resumable {
             self.blob.sync().await?;
+        } else {
+            self.store.blobs.keep(&self.id, now().after(PLAIN_WINDOW)).await?;
         }
         let Self { id, token, writer, recorded: from, offset: to, .. } = *self;
         if from != to || window_ends_at.is_some() {

@@ -18,8 +18,8 @@ const STEP: u64 = 16 << 20;
 /// What a claim may be served beyond twice its size.
 const SLACK: u64 = 1 << 20;
 
-/// Resolves once the connection has sent everything, or is closed.
-pub type Settle = BoxFuture<'static, ()>;
+/// Called when the last byte is handed over; resolves once the connection has sent everything, or is closed.
+pub type Settle = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// The meter of one answer. Dropped, it gives back what it reserved and did not need.
 pub struct Metered {
@@ -36,6 +36,7 @@ pub struct Metered {
     charged_at: Instant,
     /// Set for a plain download, whose recipient can't finish the claim.
     settle: Option<Settle>,
+    plain: bool,
     _running: Running,
 }
 
@@ -60,6 +61,7 @@ impl Metered {
         if !lease.inline {
             store.blobs.keep(&id, now().after(store.limits.lease)).await?;
         }
+        store.readers().entry(claim).and_modify(|readers| *readers += 1).or_insert(1);
         let mut meter = Self {
             store: store.clone(),
             id,
@@ -69,6 +71,7 @@ impl Metered {
             reserved: 0,
             remaining: length,
             charged_at: Instant::now(),
+            plain: settle.is_some(),
             settle,
             _running: Running::new(&store.metrics),
         };
@@ -96,13 +99,16 @@ impl Metered {
     }
 
     async fn count(&mut self, bytes: u64) -> Result<()> {
-        let stale = self.charged_at.elapsed() > self.store.limits.lease / 3;
+        let lease = self.store.limits.lease;
+        // Another server may cut the lease of a plain download short when its own part is through.
+        let heard_of = if self.plain { lease.min(PLAIN_REMAINS) } else { lease } / 3;
+        let stale = self.charged_at.elapsed() > heard_of;
         if bytes > self.reserved {
             self.reserve(STEP.max(bytes - self.reserved)).await?;
-            self.store.blobs.keep(&self.id, now().after(self.store.limits.lease)).await?;
+            self.store.blobs.keep(&self.id, now().after(lease)).await?;
         } else if stale {
             self.charge(0).await?;
-            self.store.blobs.keep(&self.id, now().after(self.store.limits.lease)).await?;
+            self.store.blobs.keep(&self.id, now().after(lease)).await?;
         }
         self.reserved -= bytes;
         self.remaining -= bytes;
@@ -132,7 +138,9 @@ impl Metered {
 
 impl Drop for Metered {
     fn drop(&mut self) {
-        let settle = self.settle.take().filter(|_| self.remaining == 0);
+        let last = self.store.leave(&self.claim);
+        // Only the last of several connections that read a claim can have been its download's end.
+        let settle = self.settle.take().filter(|_| self.remaining == 0 && last);
         if self.reserved == 0 && settle.is_none() {
             return;
         }
@@ -142,7 +150,7 @@ impl Drop for Metered {
         runtime.spawn(async move {
             let lease = store.limits.lease;
             let charge = |bytes, rest| Charge { bytes, limit, lease_expires_at: now().after(rest) };
-            let Some(mut settle) = settle else {
+            let Some(mut settle) = settle.map(|settle| settle()) else {
                 return drop(store.ledger.charge(&id, &claim, &charge(back, lease), now()).await);
             };
             // What the kernel still holds for a slow recipient keeps the lease alive.
@@ -151,7 +159,8 @@ impl Drop for Metered {
                     return;
                 }
             }
-            let rest = PLAIN_REMAINS.min(lease);
+            let read_again = store.readers().contains_key(&claim);
+            let rest = if read_again { lease } else { PLAIN_REMAINS.min(lease) };
             let _ = store.ledger.charge(&id, &claim, &charge(back, rest), now()).await;
         });
     }

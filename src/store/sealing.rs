@@ -8,8 +8,13 @@ use bytes::Bytes;
 use super::incoming::PLAIN_WINDOW;
 use super::{Error, Incoming, Result, Store, now};
 use crate::ledger::{NewUpload, Publish, Terms};
-use crate::seal::{File, KeyMaterial, Keys, Kind, Manifest, Sealer, sealed_len};
+use crate::seal::{File, KeyMaterial, Keys, Kind, MANIFEST_MAX, Manifest, Sealer, sealed_len};
 use crate::share::{INLINE_MAX, ShareId, Timestamp, Token};
+
+/// Longer media types are none.
+const MEDIA_TYPE_MAX: usize = 255;
+/// What a file's entry in the manifest has beside its name and type.
+const FILE_FRAME: usize = 40;
 
 /// What the sender settles once everything is here.
 #[derive(Debug, Clone)]
@@ -35,6 +40,8 @@ pub struct Sealing {
     incoming: Option<Incoming>,
     files: Vec<File>,
     checksum: crc32fast::Hasher,
+    /// Bytes of the manifest so far, at the least.
+    named: u64,
     /// Plain bytes of all files so far.
     plain: u64,
 }
@@ -71,6 +78,7 @@ impl Sealing {
             incoming: None,
             files: Vec::new(),
             checksum: crc32fast::Hasher::new(),
+            named: 0,
             plain: 0,
         };
         if sealing.upload.length.is_some_and(|sealed| sealed > INLINE_MAX) {
@@ -90,9 +98,20 @@ impl Sealing {
     }
 
     /// Begins the next file.
-    pub fn file(&mut self, name: String, media_type: String, kind: Option<Kind>) {
+    ///
+    /// # Errors
+    /// [`Error::ManifestTooLong`] where the names are too many.
+    pub fn file(&mut self, name: String, mut media_type: String, kind: Option<Kind>) -> Result<()> {
         self.end_file();
+        if media_type.len() > MEDIA_TYPE_MAX {
+            media_type.clear();
+        }
+        self.named += (name.len() + media_type.len() + FILE_FRAME) as u64;
+        if self.named > MANIFEST_MAX {
+            return Err(Error::ManifestTooLong);
+        }
         self.files.push(File { name, media_type, size: Some(0), crc32: None, kind });
+        Ok(())
     }
 
     fn end_file(&mut self) {
@@ -120,7 +139,10 @@ impl Sealing {
                 self.incoming().await?.write(record).await?;
             }
         }
-        Ok(())
+        match &mut self.incoming {
+            Some(incoming) => incoming.be_heard_of().await,
+            None => Ok(()),
+        }
     }
 
     /// The way into the blobs, once the upload is known to be too large for the ledger's record.
@@ -183,7 +205,9 @@ impl Sealing {
     pub async fn abandon(self) {
         let Self { store, upload, incoming, .. } = self;
         if incoming.is_some() || upload.length.is_some() {
-            drop(incoming);
+            if let Some(incoming) = incoming {
+                incoming.give_up().await;
+            }
             // Where that fails, the sweep does it a minute later.
             if store.abandon(&upload.id, &upload.token).await.is_err() {
                 store.forsake(&upload.id).await;

@@ -42,7 +42,12 @@ async fn sweep(store: &Store) -> Result<()> {
     loop {
         let mut freed = 0;
         for (id, ended) in store.ledger.due(now()).await? {
-            store.blobs.free(&id).await?;
+            if let Err(error) = store.blobs.free(&id).await {
+                // The others are not to wait for it.
+                store.metrics.store_errors.inc();
+                tracing::warn!(%error, "bytes that are due can't be freed yet");
+                continue;
+            }
             if store.ledger.freed(&id, now()).await? {
                 freed += 1;
                 store.metrics.freed.inc();

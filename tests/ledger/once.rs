@@ -123,7 +123,7 @@ pub async fn an_unknown_share_is_unknown_to_everything(world: World) {
     assert_eq!(ledger.peek(id, None, now).await, Err(Error::Unknown));
     assert_eq!(ledger.peek(id, Some(&stranger.attempt()), now).await, Err(Error::Unknown));
     assert_eq!(stranger.claim(ledger, digest(), now).await, Err(Error::Unknown));
-    assert_eq!(ledger.admit(id, &network(1), now).await, Ok(()));
+    assert_eq!(ledger.admit(id, &network(1), now).await, Err(Error::Unknown));
     assert_eq!(ledger.lease(id, &digest(), now).await, Err(Error::Unknown));
     assert_eq!(ledger.charge(id, &digest(), &charge(1, 9, now), now).await, Err(Error::Unknown));
     assert_eq!(ledger.finish(id, &digest(), now).await, Err(Error::Unknown));

@@ -39,7 +39,7 @@ pub async fn ten_wrong_passwords_a_minute_lock_a_network(world: World) {
     let sender = Sender::new().password().sends(&*world.here).await;
     let now = now();
     for number in 0..GUESSES_PER_MINUTE {
-        assert_eq!(world.here.admit(&sender.id, &network(1), now).await, Ok(()));
+        assert_eq!(world.here.admit(&sender.id, &network(1), now).await, Ok(true));
         guess(if number % 2 == 0 { &*world.here } else { &*world.there }, &sender, network(1), now).await;
     }
     let wait = locked(world.there.peek(&sender.id, Some(&wrong(network(1))), now).await).expect("locked");
@@ -73,7 +73,7 @@ pub async fn wrong_passwords_are_forgotten_after_a_minute(world: World) {
     }
     let wait = locked(world.here.admit(&sender.id, &network(1), now.after(MINUTE / 2)).await).expect("locked");
     assert!(wait <= MINUTE / 2, "{wait:?}");
-    assert_eq!(world.here.admit(&sender.id, &network(1), now.after(MINUTE)).await, Ok(()));
+    assert_eq!(world.here.admit(&sender.id, &network(1), now.after(MINUTE)).await, Ok(true));
     guess(&*world.here, &sender, network(1), now.after(MINUTE)).await;
 }
 
@@ -87,7 +87,7 @@ pub async fn six_hundred_wrong_passwords_an_hour_lock_a_share(world: World) {
     let wait = locked(world.there.admit(&sender.id, &network(9999), later).await).expect("locked");
     assert!(HOUR - 3 * MINUTE < wait && wait <= HOUR, "{wait:?}");
     assert!(locked(sender.claim(&*world.here, digest(), later).await).is_some());
-    assert_eq!(world.here.admit(&sender.id, &network(9999), now.after(HOUR + MINUTE)).await, Ok(()));
+    assert_eq!(world.here.admit(&sender.id, &network(9999), now.after(HOUR + MINUTE)).await, Ok(true));
     sender.claimed(&*world.here, now.after(HOUR + MINUTE)).await;
 }
 
@@ -97,7 +97,7 @@ pub async fn a_share_without_a_password_is_never_locked(world: World) {
     for _ in 0..=GUESSES_PER_HOUR {
         guess(&*world.here, &sender, network(1), now).await;
     }
-    assert_eq!(world.here.admit(&sender.id, &network(1), now).await, Ok(()));
+    assert_eq!(world.here.admit(&sender.id, &network(1), now).await, Ok(false));
     assert_eq!(sender.receipt(&*world.here).await.wrong_proofs, u64::from(GUESSES_PER_HOUR) + 1);
     sender.claimed(&*world.here, now).await;
 }
@@ -118,14 +118,28 @@ pub async fn what_became_of_a_share_is_told_to_the_right_proof_only(world: World
     let sender = Sender::new().password().sends(&*world.here).await;
     let now = now();
     sender.claimed(&*world.here, now).await;
+    assert_eq!(world.here.peek(&sender.id, Some(&sender.attempt()), now).await, ended(State::Claimed, now));
     for _ in 0..=GUESSES_PER_MINUTE {
-        assert_eq!(world.here.peek(&sender.id, Some(&wrong(network(1))), now).await, Err(Error::Unknown));
-        let request = ClaimRequest { attempt: wrong(network(1)), ..sender.request(digest(), now) };
+        assert_eq!(world.here.peek(&sender.id, Some(&wrong(network(9))), now).await, Err(Error::Unknown));
+        let request = ClaimRequest { attempt: wrong(network(9)), ..sender.request(digest(), now) };
         assert_eq!(world.here.claim(&sender.id, &request, now).await, Err(Error::Unknown));
     }
-    assert_eq!(world.here.peek(&sender.id, Some(&sender.attempt()), now).await, ended(State::Claimed, now));
     assert_eq!(sender.claim(&*world.here, digest(), now).await, ended(State::Claimed, now));
     assert_eq!(sender.receipt(&*world.here).await.wrong_proofs, 0);
+}
+
+pub async fn a_password_of_a_share_that_ended_can_not_be_guessed_either(world: World) {
+    let sender = Sender::new().password().sends(&*world.here).await;
+    let now = now();
+    sender.claimed(&*world.here, now).await;
+    assert_eq!(world.there.admit(&sender.id, &network(9), now).await, Ok(true));
+    for _ in 0..GUESSES_PER_MINUTE {
+        assert_eq!(world.here.peek(&sender.id, Some(&wrong(network(9))), now).await, Err(Error::Unknown));
+    }
+    let right = onetimeshare::ledger::Attempt { network: network(9), ..sender.attempt() };
+    assert_eq!(world.there.peek(&sender.id, Some(&right), now).await, Err(Error::Unknown));
+    assert_eq!(world.there.admit(&sender.id, &network(9), now).await, Err(Error::Unknown));
+    assert_eq!(world.there.peek(&sender.id, Some(&right), now.after(MINUTE)).await, ended(State::Claimed, now));
 }
 
 pub async fn without_a_proof_no_manifest_is_shown(world: World) {

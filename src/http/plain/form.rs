@@ -18,7 +18,6 @@ use crate::http::error::Error;
 use crate::http::options::{self, Options};
 use crate::http::{App, pace};
 use crate::names;
-use crate::seal::Kind;
 use crate::share::Timestamp;
 use crate::store;
 
@@ -40,6 +39,9 @@ pub(in crate::http) async fn send(
 ) -> Result<Response, Error> {
     let headers = request.headers().clone();
     let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if media_type.is_empty() && query.iter().any(|(name, value)| name == "text" && !value.is_empty()) {
+        return super::upload(app, client, String::new(), query, headers, request.into_body()).await;
+    }
     if !media_type.to_ascii_lowercase().starts_with("multipart/form-data") {
         return Err(Error::MediaType("multipart/form-data, as `curl -F file=@NAME` and forms send it"));
     }
@@ -124,7 +126,7 @@ impl Form {
                 Some(file) => {
                     let media_type = field.content_type().unwrap_or(UNTYPED).to_owned();
                     let sender = start(&mut self.sender, &self.app, &self.options, self.expected).await?;
-                    sender.sealing.file(names::safe_path(&file), media_type, None);
+                    sender.sealing.file(names::safe_path(&file), media_type, None)?;
                     pour(&self.app, sender, field, &self.idle).await?;
                 }
                 None if name == "text" => {
@@ -176,9 +178,8 @@ async fn text(
 ) -> Result<(), Error> {
     let Some(first) = field.chunk().await.map_err(|error| malformed(&error, idle))? else { return Ok(()) };
     let sender = start(sender, app, options, expected).await?;
-    sender.sealing.file("text.txt".into(), "text/plain; charset=utf-8".into(), Some(Kind::Text));
     app.store.metrics.received.inc_by(first.len() as u64);
-    sender.sealing.write(first).await?;
+    sender.text(first).await?;
     pour(app, sender, field, idle).await
 }
 

@@ -20,7 +20,7 @@ use crate::ledger::{self, Attempt, Charge, ClaimRequest, Lease};
 use crate::names;
 use crate::seal::{File, Keys, Manifest, plain_len};
 use crate::share::{Digest, ShareId, Token};
-use crate::store::{self, Metered, now, unsealed, with_checksums};
+use crate::store::{self, Metered, Settle, now, unsealed, with_checksums};
 use crate::zip::{Entry, Layout, Segment};
 
 #[derive(Deserialize, Default)]
@@ -67,18 +67,10 @@ async fn grant(
     claim: Token,
     password: String,
 ) -> Result<Token, Error> {
-    let needed = match app.store.ledger.peek(&id, None, now()).await {
-        Ok(share) if share.password && password.is_empty() => return Err(ledger::Error::WrongProof.into()),
-        Ok(share) => share.password,
-        // Gone, perhaps to this very claim: whoever shows the password may learn it.
-        Err(ledger::Error::Unknown) => !password.is_empty(),
-        Err(error) => return Err(error.into()),
-    };
-    let key = if needed {
-        app.store.ledger.admit(&id, &client.network, now()).await?;
-        app.passwords.stretch(secret, password).await?
-    } else {
-        secret
+    let key = match app.store.ledger.admit(&id, &client.network, now()).await? {
+        true if password.is_empty() => return Err(ledger::Error::WrongProof.into()),
+        true => app.passwords.stretch(secret, password).await?,
+        false => secret,
     };
     let request = ClaimRequest {
         claim: claim.digest(),
@@ -143,10 +135,9 @@ async fn metered(
     drained: Option<Extension<Drained>>,
 ) -> Result<(Metered, Option<Bytes>), Error> {
     // Only an answer that reaches the end can be the download's last.
-    let settle = drained.filter(|_| wanted.range.end == wanted.total).map(|Extension(drained)| {
-        drained.set(false);
-        drained.wait()
-    });
+    let settle = drained
+        .filter(|_| wanted.range.end == wanted.total)
+        .map(|Extension(drained)| -> Settle { Box::new(move || drained.wait()) });
     Ok(Metered::start(&app.store, id, claim, lease, (wanted.length(), wanted.total), settle).await?)
 }
 

@@ -1,7 +1,10 @@
--- KEYS share guesses; ARGV now network per_minute per_hour
+-- KEYS share receipt guesses; ARGV now network per_minute per_hour
 local now = tonumber(ARGV[1])
-local share = redis.call('HMGET', KEYS[1], 'expires', 'password')
-if not share[1] or tonumber(share[1]) <= now or share[2] ~= '1' then return { 'ok' } end
-local wait = locked(KEYS[2], ARGV[2], now, tonumber(ARGV[3]), tonumber(ARGV[4]))
-if wait then return { 'locked', wait } end
-return { 'ok' }
+local known = redis.call('HMGET', KEYS[2], 'expires', 'password')
+if not known[1] then return { 'unknown' } end
+if known[2] ~= '1' then return { 'ok', 0 } end
+local wait = locked(KEYS[3], ARGV[2], now, tonumber(ARGV[3]), tonumber(ARGV[4]))
+if not wait then return { 'ok', 1 } end
+local waits = redis.call('HGET', KEYS[1], 'expires')
+if waits and tonumber(waits) > now then return { 'locked', wait } end
+return { 'unknown' }

@@ -2,7 +2,8 @@
 -- ARGV now id claim verifier network lease_ends kept_for per_minute per_hour
 local now = tonumber(ARGV[1])
 local field = 'c' .. ARGV[3]
-local had = redis.call('HGET', KEYS[2], field)
+local receipt = redis.call('HMGET', KEYS[2], field, 'blob')
+local had = receipt[1]
 if had then
   local _, _, ends, finished, served = claim_of(had)
   local lease = redis.call('HMGET', KEYS[3], 'size', 'base', 'blob', 'manifest')
@@ -10,7 +11,11 @@ if had then
   return { 'ok', 1, lease[1], lease[2], lease[3], lease[4], ends, served }
 end
 local share = redis.call('HMGET', KEYS[1], 'verifier', 'password', 'expires', 'left', 'downloads', 'size', 'base', 'blob', 'manifest')
-if not share[1] or tonumber(share[3]) <= now then return { 'gone', redis.call('HGETALL', KEYS[2]) } end
+-- A sweeper whose clock is ahead may have freed the blob already.
+local swept = share[8] == '1' and not receipt[2]
+if not share[1] or tonumber(share[3]) <= now or swept then
+  return gone(KEYS[2], KEYS[5], ARGV[4], ARGV[5], now, tonumber(ARGV[8]), tonumber(ARGV[9]))
+end
 if share[2] == '1' then
   local wait = locked(KEYS[5], ARGV[5], now, tonumber(ARGV[8]), tonumber(ARGV[9]))
   if wait then return { 'locked', wait } end

@@ -34,13 +34,28 @@ local function locked(guesses, network, now, per_minute, per_hour)
   return nil
 end
 
--- Counts a wrong proof. Must work at maxmemory, so a write that is allowed there comes first.
+-- Counts a guess against the limits. Must work at maxmemory, so a write that is allowed there comes first.
+local function guessed(receipt, guesses, network, now)
+  redis.call('ZREMRANGEBYSCORE', guesses, '-inf', string.format('%.0f', now - 3600000))
+  redis.call('ZADD', guesses, now, network .. redis.call('HINCRBY', receipt, 'guesses', 1))
+  redis.call('PEXPIREAT', guesses, now + 3600000)
+end
+
+-- Counts a wrong proof.
 local function wrong(receipt, guesses, password, network, now)
   redis.call('ZREMRANGEBYSCORE', guesses, '-inf', string.format('%.0f', now - 3600000))
-  local number = redis.call('HINCRBY', receipt, 'wrong', 1)
-  if password == '1' then
-    redis.call('ZADD', guesses, now, network .. number)
-    redis.call('PEXPIREAT', guesses, now + 3600000)
-  end
+  redis.call('HINCRBY', receipt, 'wrong', 1)
+  if password == '1' then guessed(receipt, guesses, network, now) end
   return { 'wrong' }
+end
+
+-- What a proof of a share that does not wait gets. Passwords are limited here too, for the answer tells a right one;
+-- whoever has tried too many finds nothing.
+local function gone(receipt, guesses, verifier, network, now, per_minute, per_hour)
+  local known = redis.call('HMGET', receipt, 'password', 'verifier', 'expires')
+  if known[1] == '1' and known[3] then
+    if locked(guesses, network, now, per_minute, per_hour) then return { 'unknown' } end
+    if known[2] ~= verifier then guessed(receipt, guesses, network, now) end
+  end
+  return { 'gone', redis.call('HGETALL', receipt) }
 end

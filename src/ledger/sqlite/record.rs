@@ -7,6 +7,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use crate::ledger::{Terms, Upload};
 use crate::share::{Claim, Digest, GUESSES_PER_HOUR, GUESSES_PER_MINUTE, History, Network, ShareId, Timestamp};
 
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
 /// A row of `share`, with its claims.
 pub(super) struct Record {
     pub(super) id: ShareId,
@@ -103,28 +106,28 @@ impl Record {
     }
 }
 
-/// How long `network` must wait before it may try another proof on the share; `None` where it may.
+/// How long `network` must wait before it may try another password on the share; `None` where it may.
 pub(super) fn locked(
     db: &Connection,
     id: &ShareId,
     network: &Network,
     now: Timestamp,
 ) -> rusqlite::Result<Option<Duration>> {
-    for (network, limit, window) in limits(network) {
-        let mut select = db.prepare_cached("SELECT since, count FROM guess WHERE id = ?1 AND network = ?2")?;
-        let guess: Option<(i64, u32)> =
-            select.query_row(params![id.as_bytes(), network], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        if let Some((since, count)) = guess {
-            let until = Timestamp(since).after(window);
-            if count >= limit && now < until {
-                return Ok(Some(now.until(until)));
-            }
+    // The guess that must grow old first: the tenth last of the network, the six hundredth last of all.
+    let mine = "SELECT at FROM guess WHERE id = ?1 AND at > ?2 AND network = ?3 ORDER BY at DESC LIMIT 1 OFFSET ?4";
+    let all = "SELECT at FROM guess WHERE id = ?1 AND at > ?2 AND ?3 NOTNULL ORDER BY at DESC LIMIT 1 OFFSET ?4";
+    for (select, window, limit) in [(mine, MINUTE, GUESSES_PER_MINUTE), (all, HOUR, GUESSES_PER_HOUR)] {
+        let since = now.0 - i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
+        let parameters = params![id.as_bytes(), since, network.digest().0, limit - 1];
+        let at: Option<i64> = db.prepare_cached(select)?.query_row(parameters, |row| row.get(0)).optional()?;
+        if let Some(at) = at {
+            return Ok(Some(now.until(Timestamp(at).after(window))));
         }
     }
     Ok(None)
 }
 
-/// Counts a wrong proof, in the windows of the network and of the share.
+/// Counts a wrong proof of a waiting share.
 pub(super) fn count_wrong(
     db: &Connection,
     id: &ShareId,
@@ -133,27 +136,19 @@ pub(super) fn count_wrong(
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     db.prepare_cached("UPDATE share SET wrong_proofs = wrong_proofs + 1 WHERE id = ?1")?.execute([id.as_bytes()])?;
-    if !password {
-        return Ok(());
-    }
-    for (network, _, window) in limits(network) {
-        let window_began = now.0 - i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
-        db.prepare_cached(
-            "INSERT INTO guess (id, network, since, count) VALUES (?1, ?2, ?3, 1)
-             ON CONFLICT (id, network) DO UPDATE SET
-                 count = CASE WHEN since <= ?4 THEN 1 ELSE count + 1 END,
-                 since = CASE WHEN since <= ?4 THEN ?3 ELSE since END",
-        )?
-        .execute(params![id.as_bytes(), network, now.0, window_began])?;
-    }
-    Ok(())
+    if password { count_guess(db, id, network, now) } else { Ok(()) }
 }
 
-fn limits(network: &Network) -> [(Vec<u8>, u32, Duration); 2] {
-    [
-        (network.digest().0.to_vec(), GUESSES_PER_MINUTE, Duration::from_secs(60)),
-        (Vec::new(), GUESSES_PER_HOUR, Duration::from_secs(3600)),
-    ]
+/// Counts a wrong password against the limits.
+pub(super) fn count_guess(db: &Connection, id: &ShareId, network: &Network, now: Timestamp) -> rusqlite::Result<()> {
+    let hour_ago = now.0 - i64::try_from(HOUR.as_millis()).unwrap_or(i64::MAX);
+    db.prepare_cached("DELETE FROM guess WHERE id = ?1 AND at <= ?2")?.execute(params![id.as_bytes(), hour_ago])?;
+    db.prepare_cached("INSERT INTO guess (id, at, network) VALUES (?1, ?2, ?3)")?.execute(params![
+        id.as_bytes(),
+        now.0,
+        network.digest().0
+    ])?;
+    Ok(())
 }
 
 /// SQLite has signed integers only; ours never go below 0.

@@ -47,13 +47,13 @@ CREATE TABLE IF NOT EXISTS claim (
     PRIMARY KEY (id, number)
 ) WITHOUT ROWID;
 
--- Wrong proofs in the running minute of a network, and (network = '') in the running hour of a share.
+-- Wrong passwords of the last hour.
 CREATE TABLE IF NOT EXISTS guess (
     id      BLOB NOT NULL,
-    network BLOB NOT NULL,
-    since   INTEGER NOT NULL,
-    count   INTEGER NOT NULL,
-    PRIMARY KEY (id, network)
-) WITHOUT ROWID;
+    at      INTEGER NOT NULL,
+    network BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS guess_of ON guess (id, at);
+CREATE INDEX IF NOT EXISTS share_uploading ON share (id) WHERE expires_at IS NULL AND freed_at IS NULL;
 
 CREATE TABLE IF NOT EXISTS tally (name TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, params};
 
-use super::record::{Record, locked};
+use super::record::{Record, count_guess, count_wrong, locked};
 use super::writer::{Book, Stop};
 use crate::ledger::{Attempt, Error, Lease, NewUpload, Remains};
 use crate::share::{Digest, Ended, ShareId, State, Timestamp};
@@ -13,26 +13,52 @@ use crate::share::{Digest, Ended, ShareId, State, Timestamp};
 pub(super) type Step<T> = std::result::Result<T, Stop>;
 
 /// What whoever shows a proof learns of a share that does not wait.
-fn gone(record: &Record, attempt: Option<&Attempt>, now: Timestamp) -> Error {
-    match attempt {
-        Some(attempt) if record.history.expires_at.is_some() && attempt.verifier == record.upload.terms.verifier => {
-            Error::Ended(record.history.state(now))
+fn gone(record: &Record, attempt: &Attempt, now: Timestamp) -> Error {
+    if record.history.expires_at.is_some() && attempt.verifier == record.upload.terms.verifier {
+        Error::Ended(record.history.state(now))
+    } else {
+        Error::Unknown
+    }
+}
+
+/// Counts a proof that [`waiting`] refused, where it is to be counted, and passes the refusal on.
+pub(super) fn counted(db: &Connection, id: &ShareId, attempt: &Attempt, refused: Stop, now: Timestamp) -> Stop {
+    let count = || -> rusqlite::Result<()> {
+        let Some(record) = Record::load(db, id)? else { return Ok(()) };
+        let password = record.upload.terms.password;
+        match &refused {
+            Stop::Answer(Error::WrongProof) => count_wrong(db, id, &attempt.network, password, now),
+            Stop::Answer(Error::Unknown)
+                if password
+                    && record.history.expires_at.is_some()
+                    && attempt.verifier != record.upload.terms.verifier =>
+            {
+                if locked(db, id, &attempt.network, now)?.is_some() {
+                    return Ok(());
+                }
+                count_guess(db, id, &attempt.network, now)
+            }
+            _ => Ok(()),
         }
-        _ => Error::Unknown,
+    };
+    match count() {
+        Ok(()) => refused,
+        Err(failure) => failure.into(),
     }
 }
 
 /// The record of a waiting share, for somebody who may show a proof.
 pub(super) fn waiting(db: &Connection, id: &ShareId, attempt: Option<&Attempt>, now: Timestamp) -> Step<Record> {
     let record = Record::load(db, id)?.ok_or(Error::Unknown)?;
-    if record.history.state(now).state != State::Ready {
-        return Err(gone(&record, attempt, now).into());
+    let waits = record.history.state(now).state == State::Ready;
+    let Some(attempt) = attempt else { return if waits { Ok(record) } else { Err(Error::Unknown.into()) } };
+    let has_password = record.upload.terms.password && record.history.expires_at.is_some();
+    if has_password && let Some(wait) = locked(db, id, &attempt.network, now)? {
+        // Of a share that ended, the answer would tell a right password: whoever has tried too many finds nothing.
+        return Err(if waits { Error::Locked(wait) } else { Error::Unknown }.into());
     }
-    let Some(attempt) = attempt else { return Ok(record) };
-    if record.upload.terms.password
-        && let Some(wait) = locked(db, id, &attempt.network, now)?
-    {
-        return Err(Error::Locked(wait).into());
+    if !waits {
+        return Err(gone(&record, attempt, now).into());
     }
     if attempt.verifier != record.upload.terms.verifier {
         return Err(Error::WrongProof.into());

@@ -122,12 +122,13 @@ fn write(mut book: Book, queue: &mpsc::Receiver<Job>) {
         let commit = if failed { None } else { Some(book.db.execute_batch("COMMIT")) };
         let undone = match commit {
             Some(Ok(())) => None,
-            Some(Err(error)) if !is_full(&error) => {
+            Some(Err(error)) if is_full(&error) => Some(Error::Full),
+            Some(Err(error)) => {
                 // After a failed sync nobody knows what is on the disk: it is never retried, only a restart may go on.
                 tracing::error!(%error, "a commit failed: the store is read-only until the server is restarted");
                 return;
             }
-            _ => Some(Error::Unavailable("the disk failed or is full".into())),
+            None => Some(Error::Unavailable("a transition beside this one failed".into())),
         };
         if undone.is_some() {
             if !book.db.is_autocommit() {
