@@ -321,6 +321,8 @@ pub struct History {
     pub expires_at: Option<Timestamp>,
     /// When the sender (or the operator) withdrew it.
     pub revoked_at: Option<Timestamp>,
+    /// Bytes of sealed content; 0 until it was published.
+    pub size: u64,
     /// How many claims may be granted.
     pub downloads: u32,
     /// How often its receive page was opened.
@@ -405,6 +407,7 @@ mod tests {
             abandoned_at: None,
             expires_at: Some(Timestamp(100)),
             revoked_at: None,
+            size: 1,
             downloads,
             opened: 0,
             wrong_proofs: 0,

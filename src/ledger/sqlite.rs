@@ -1,1 +1,586 @@
-//! Embedded ledger: SQLite.
+//! The embedded ledger: SQLite in WAL mode with `synchronous=FULL`, one writing thread, group commit.
+
+mod record;
+mod writer;
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::Context;
+use async_trait::async_trait;
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use self::record::{Record, count_wrong, locked};
+use self::writer::{Book, Stop, Writer};
+use super::{
+    Advance, Attempt, Charge, ClaimRequest, Error, Grant, Lease, Ledger, NewUpload, Publish, Remains, Result, Revoker,
+    Share, Upload,
+};
+use crate::share::{Digest, Ended, History, Network, RECEIPT_KEPT, ShareId, State, Timestamp};
+
+type Step<T> = std::result::Result<T, Stop>;
+
+/// Shares a sweep looks at.
+const SWEPT_AT_ONCE: i64 = 100;
+
+/// A ledger in one file, for one server.
+pub struct Sqlite {
+    writer: Writer,
+    /// Looks things up without waiting for a commit. A look-up takes microseconds, so it runs where it is asked for.
+    reader: Mutex<Connection>,
+    max_storage: u64,
+}
+
+impl Sqlite {
+    /// Opens the ledger in the folder `dir`, making it where there is none.
+    ///
+    /// `max_storage`: the bytes that all shares together may occupy.
+    ///
+    /// # Errors
+    /// Where the file can't be opened, or is no ledger.
+    pub fn open(dir: &Path, max_storage: Option<u64>) -> anyhow::Result<Self> {
+        let path = dir.join("ledger.sqlite");
+        let connect = || -> rusqlite::Result<Connection> {
+            let db = Connection::open(&path)?;
+            db.busy_timeout(Duration::from_secs(10))?;
+            db.set_prepared_statement_cache_capacity(64);
+            db.execute_batch(
+                "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -4096;
+                 PRAGMA secure_delete = FAST; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 2000;",
+            )?;
+            Ok(db)
+        };
+        let open = || -> rusqlite::Result<(Connection, Connection, u64)> {
+            let db = connect()?;
+            db.execute_batch(include_str!("sqlite/schema.sql"))?;
+            let held: i64 = db.query_row("SELECT coalesce(sum(held), 0) FROM share", [], |row| row.get(0))?;
+            Ok((db, connect()?, held.try_into().unwrap_or(0)))
+        };
+        let (db, reader, held) = open().with_context(|| format!("can't open the ledger {}", path.display()))?;
+        let writer = Writer::start(Book { db, held }).context("can't start the ledger's thread")?;
+        Ok(Self { writer, reader: Mutex::new(reader), max_storage: max_storage.unwrap_or(u64::MAX) })
+    }
+
+    /// Gives up the uploads that died with the server before this one: nobody can come back to them.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn abandon_lost(&self, now: Timestamp) -> Result<()> {
+        let give_up = move |book: &mut Book| {
+            let lost = "UPDATE share SET abandoned_at = ?1, free_at = ?1
+                 WHERE NOT resumable AND expires_at IS NULL AND abandoned_at IS NULL";
+            book.db.execute(lost, [now.0])?;
+            Ok(())
+        };
+        self.writer.run(give_up).await
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&Connection) -> Step<T>) -> Result<T> {
+        let db = self.reader.lock().map_err(|_| Error::Unavailable("a look-up failed before".into()))?;
+        Ok(look(&db)?)
+    }
+}
+
+/// What whoever shows a proof learns of a share that does not wait.
+fn gone(record: &Record, attempt: Option<&Attempt>, now: Timestamp) -> Error {
+    match attempt {
+        Some(attempt) if record.history.expires_at.is_some() && attempt.verifier == record.upload.terms.verifier => {
+            Error::Ended(record.history.state(now))
+        }
+        _ => Error::Unknown,
+    }
+}
+
+/// The record of a waiting share, for somebody who may show a proof.
+fn waiting(db: &Connection, id: &ShareId, attempt: Option<&Attempt>, now: Timestamp) -> Step<Record> {
+    let record = Record::load(db, id)?.ok_or(Error::Unknown)?;
+    if record.history.state(now).state != State::Ready {
+        return Err(gone(&record, attempt, now).into());
+    }
+    let Some(attempt) = attempt else { return Ok(record) };
+    if record.upload.terms.password
+        && let Some(wait) = locked(db, id, &attempt.network, now)?
+    {
+        return Err(Error::Locked(wait).into());
+    }
+    if attempt.verifier != record.upload.terms.verifier {
+        return Err(Error::WrongProof.into());
+    }
+    Ok(record)
+}
+
+fn owned(db: &Connection, id: &ShareId, owner: &Digest) -> Step<Record> {
+    Ok(Record::load(db, id)?.filter(|record| record.owner == *owner).ok_or(Error::Unknown)?)
+}
+
+/// The record of an upload that answers to `token`.
+fn uploaded(db: &Connection, id: &ShareId, token: &Digest, now: Timestamp) -> Step<Record> {
+    let answers = |record: &Record| {
+        record.token == *token && record.history.abandoned_at.is_none() && now < record.upload.window_ends_at
+    };
+    Ok(Record::load(db, id)?.filter(answers).ok_or(Error::Unknown)?)
+}
+
+/// The record whose claim is `claim`, and where that claim stands.
+fn leased(db: &Connection, id: &ShareId, claim: &Digest, now: Timestamp) -> Step<(Record, Ended)> {
+    let record = Record::load(db, id)?.ok_or(Error::Unknown)?;
+    let stands = record.claim(claim).ok_or(Error::Unknown)?.state(now);
+    Ok((record, stands))
+}
+
+fn lease(db: &Connection, record: &Record, claim: &Digest) -> Step<Lease> {
+    let granted = record.claim(claim).ok_or(Error::Unknown)?;
+    let manifest: Vec<u8> = db
+        .prepare_cached("SELECT manifest FROM payload WHERE id = ?1")?
+        .query_row([record.id.as_bytes()], |row| row.get(0))?;
+    Ok(Lease {
+        size: record.history.size,
+        base: record.base,
+        inline: record.inline,
+        manifest: manifest.into(),
+        lease_expires_at: granted.lease_expires_at,
+        served: granted.served,
+    })
+}
+
+fn insert(book: &mut Book, upload: &NewUpload, held: u64, max_storage: u64, now: Timestamp) -> Step<()> {
+    make_room(book, held, max_storage)?;
+    let terms = &upload.terms;
+    book.db
+        .prepare_cached(
+            "INSERT INTO share (id, owner, upload, verifier, password, expires_in, downloads, length, manifest_len, position,
+                 writer, resumable, size, base, inline, created_at, window_ends_at, opened, wrong_proofs, held, free_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, 0, ?10, 0, 0, 0, ?11, ?12, 0, 0, ?13, ?12)",
+        )?
+        .execute(params![
+            upload.id.as_bytes(),
+            upload.owner.0,
+            upload.token.0,
+            terms.verifier.0,
+            terms.password,
+            millis(terms.expires_in),
+            terms.downloads,
+            upload.length.map(signed),
+            signed(upload.manifest_len),
+            upload.resumable,
+            now.0,
+            upload.window_ends_at.0,
+            signed(held),
+        ])?;
+    book.held += held;
+    Ok(())
+}
+
+/// Moves what the share occupies to `held` bytes.
+fn hold(book: &mut Book, record: &Record, held: u64, max_storage: u64) -> Step<()> {
+    make_room(book, held.saturating_sub(record.held), max_storage)?;
+    if held != record.held {
+        book.db
+            .prepare_cached("UPDATE share SET held = ?2 WHERE id = ?1")?
+            .execute(params![record.id.as_bytes(), signed(held)])?;
+        book.held = book.held.saturating_sub(record.held).saturating_add(held);
+    }
+    Ok(())
+}
+
+/// Whether `more` bytes fit. The sum is taken anew before anybody is refused: a takedown frees beside a running server.
+fn make_room(book: &mut Book, more: u64, max_storage: u64) -> Step<()> {
+    if more > 0 && book.held.saturating_add(more) > max_storage {
+        let sum = "SELECT coalesce(sum(held), 0) FROM share";
+        book.held = book.db.query_row(sum, [], |row| row.get::<_, i64>(0))?.cast_unsigned();
+        if book.held.saturating_add(more) > max_storage {
+            return Err(Error::Full.into());
+        }
+    }
+    Ok(())
+}
+
+/// Lets go of the bytes where nobody may read them any more, and says what is left to free.
+fn release(book: &mut Book, id: &ShareId, now: Timestamp) -> Step<Remains> {
+    let Some(record) = Record::load(&book.db, id)? else { return Ok(Remains::Nothing) };
+    if record.freed || record.history.free_at(now) > now {
+        return Ok(Remains::Nothing);
+    }
+    if record.inline {
+        forget(book, &record, now)?;
+        return Ok(Remains::Nothing);
+    }
+    book.db.prepare_cached("UPDATE share SET free_at = ?2 WHERE id = ?1")?.execute(params![id.as_bytes(), now.0])?;
+    Ok(Remains::Blob)
+}
+
+/// The share occupies nothing any more.
+fn forget(book: &mut Book, record: &Record, now: Timestamp) -> Step<()> {
+    let id = record.id.as_bytes();
+    book.db.prepare_cached("DELETE FROM payload WHERE id = ?1")?.execute([id])?;
+    book.db
+        .prepare_cached("UPDATE share SET held = 0, free_at = NULL, freed_at = ?2 WHERE id = ?1")?
+        .execute(params![id, now.0])?;
+    book.held = book.held.saturating_sub(record.held);
+    Ok(())
+}
+
+#[async_trait]
+impl Ledger for Sqlite {
+    async fn begin(&self, upload: &NewUpload, now: Timestamp) -> Result<()> {
+        let (upload, max_storage) = (*upload, self.max_storage);
+        self.writer
+            .run(move |book| match Record::load(&book.db, &upload.id)? {
+                Some(record) if record.token == upload.token => Ok(()),
+                Some(_) => Err(Error::Unknown.into()),
+                None => insert(book, &upload, upload.length.unwrap_or(0), max_storage, now),
+            })
+            .await
+    }
+
+    async fn upload(&self, id: &ShareId, token: &Digest, now: Timestamp) -> Result<Upload> {
+        self.read(|db| Ok(uploaded(db, id, token, now)?.upload))
+    }
+
+    async fn declare(&self, id: &ShareId, token: &Digest, length: u64, now: Timestamp) -> Result<()> {
+        let (id, token, max_storage) = (*id, *token, self.max_storage);
+        let declare = move |book: &mut Book| {
+            let record = uploaded(&book.db, &id, &token, now)?;
+            match record.upload.length {
+                Some(known) if known == length => return Ok(()),
+                None if record.upload.offset <= length => {}
+                _ => return Err(Error::Conflict(record.upload.offset).into()),
+            }
+            hold(book, &record, record.held.max(length), max_storage)?;
+            let update = "UPDATE share SET length = ?2 WHERE id = ?1";
+            book.db.prepare_cached(update)?.execute(params![id.as_bytes(), signed(length)])?;
+            Ok(())
+        };
+        self.writer.run(declare).await
+    }
+
+    async fn advance(&self, step: &Advance, now: Timestamp) -> Result<()> {
+        let (step, max_storage) = (*step, self.max_storage);
+        let advance = move |book: &mut Book| {
+            let record = uploaded(&book.db, &step.id, &step.token, now)?;
+            let at = record.upload.offset;
+            let writer = step.writer.cast_signed();
+            if at != step.from && (at != step.to || record.writer != writer) {
+                return Err(Error::Conflict(at).into());
+            }
+            hold(book, &record, record.held.max(step.to), max_storage)?;
+            let window = step.window_ends_at.unwrap_or(record.upload.window_ends_at).0;
+            let update = "UPDATE share SET position = ?2, writer = ?3, window_ends_at = ?4, free_at = ?4 WHERE id = ?1";
+            book.db.prepare_cached(update)?.execute(params![step.id.as_bytes(), signed(step.to), writer, window])?;
+            Ok(())
+        };
+        self.writer.run(advance).await
+    }
+
+    async fn publish(&self, publish: &Publish, now: Timestamp) -> Result<Timestamp> {
+        let (publish, max_storage) = (publish.clone(), self.max_storage);
+        let transition = move |book: &mut Book| {
+            let held = (publish.manifest.len() + publish.inline.as_ref().map_or(0, Bytes::len)) as u64;
+            if let Some(begin) = &publish.begin
+                && Record::load(&book.db, &publish.id)?.is_none()
+            {
+                insert(book, begin, held, max_storage, now)?;
+            }
+            let record = uploaded(&book.db, &publish.id, &publish.token, now)?;
+            if let Some(expires_at) = record.upload.expires_at {
+                return Ok(expires_at);
+            }
+            let held = if publish.inline.is_some() { held } else { publish.base + publish.size };
+            hold(book, &record, held, max_storage)?;
+            let expires_at = now.after(publish.terms.expires_in);
+            let end = publish.base + publish.size;
+            let id = publish.id.as_bytes();
+            book.db
+                .prepare_cached(
+                    "UPDATE share SET verifier = ?2, password = ?3, expires_in = ?4, downloads = ?5, length = ?6, position = ?6,
+                         size = ?7, base = ?8, inline = ?9, expires_at = ?10, free_at = ?10 WHERE id = ?1",
+                )?
+                .execute(params![
+                    id,
+                    publish.terms.verifier.0,
+                    publish.terms.password,
+                    millis(publish.terms.expires_in),
+                    publish.terms.downloads,
+                    signed(record.upload.length.unwrap_or(end)),
+                    signed(publish.size),
+                    signed(publish.base),
+                    publish.inline.is_some(),
+                    expires_at.0,
+                ])?;
+            book.db
+                .prepare_cached("INSERT INTO payload (id, manifest, content) VALUES (?1, ?2, ?3)")?
+                .execute(params![id, &publish.manifest[..], publish.inline.as_deref()])?;
+            Ok(expires_at)
+        };
+        self.writer.run(transition).await
+    }
+
+    async fn abandon(&self, id: &ShareId, token: &Digest, now: Timestamp) -> Result<Remains> {
+        let (id, token) = (*id, *token);
+        let abandon = move |book: &mut Book| {
+            let record = uploaded(&book.db, &id, &token, now)?;
+            if record.upload.expires_at.is_some() {
+                return Err(Error::Published.into());
+            }
+            let update = "UPDATE share SET abandoned_at = ?2 WHERE id = ?1";
+            book.db.prepare_cached(update)?.execute(params![id.as_bytes(), now.0])?;
+            release(book, &id, now)
+        };
+        self.writer.run(abandon).await
+    }
+
+    async fn peek(&self, id: &ShareId, attempt: Option<&Attempt>, now: Timestamp) -> Result<Share> {
+        let looked = self.read(|db| {
+            let record = waiting(db, id, attempt, now)?;
+            let mut select = db.prepare_cached("SELECT manifest FROM payload WHERE id = ?1")?;
+            let manifest: Option<Vec<u8>> = match attempt {
+                Some(_) => select.query_row([id.as_bytes()], |row| row.get(0)).optional()?,
+                None => None,
+            };
+            let left = record.history.downloads.saturating_sub(record.claims.len() as u32);
+            Ok(Share {
+                size: record.history.size,
+                password: record.upload.terms.password,
+                expires_at: record.history.expires_at.unwrap_or(now),
+                shown: manifest.map(|manifest| (manifest.into(), left)),
+            })
+        });
+        let (Err(Error::WrongProof), Some(attempt)) = (&looked, attempt) else { return looked };
+        let (id, network) = (*id, attempt.network);
+        let attempt = *attempt;
+        let count = move |book: &mut Book| {
+            // Looked at again: many guesses may have arrived since, and a locked one is not counted.
+            match waiting(&book.db, &id, Some(&attempt), now) {
+                Err(Stop::Answer(Error::WrongProof)) => {
+                    let password = Record::load(&book.db, &id)?.is_some_and(|r| r.upload.terms.password);
+                    count_wrong(&book.db, &id, &network, password, now)?;
+                    Ok(Error::WrongProof)
+                }
+                Err(Stop::Answer(error)) => Ok(error),
+                Err(failure) => Err(failure),
+                Ok(_) => Ok(Error::WrongProof),
+            }
+        };
+        Err(self.writer.run(count).await?)
+    }
+
+    async fn admit(&self, id: &ShareId, network: &Network, now: Timestamp) -> Result<()> {
+        match self.read(|db| Ok(locked(db, id, network, now)?))? {
+            Some(wait) => Err(Error::Locked(wait)),
+            None => Ok(()),
+        }
+    }
+
+    async fn claim(&self, id: &ShareId, request: &ClaimRequest, now: Timestamp) -> Result<Grant> {
+        let (id, request) = (*id, *request);
+        let claim = move |book: &mut Book| {
+            let record = Record::load(&book.db, &id)?.ok_or(Error::Unknown)?;
+            if let Some(granted) = record.claim(&request.claim) {
+                return match granted.state(now) {
+                    Ended { state: State::Claimed, .. } => {
+                        Ok(Grant { lease: lease(&book.db, &record, &request.claim)?, repeated: true })
+                    }
+                    ended => Err(Error::Ended(ended).into()),
+                };
+            }
+            let mut record = match waiting(&book.db, &id, Some(&request.attempt), now) {
+                Err(Stop::Answer(Error::WrongProof)) => {
+                    count_wrong(&book.db, &id, &request.attempt.network, record.upload.terms.password, now)?;
+                    return Err(Error::WrongProof.into());
+                }
+                record => record?,
+            };
+            let granted = crate::share::Claim {
+                claimed_at: now,
+                lease_expires_at: request.lease_expires_at,
+                finished_at: None,
+                served: 0,
+            };
+            book.db
+                .prepare_cached(
+                    "INSERT INTO claim (id, claim, claimed_at, lease_expires_at, served) VALUES (?1, ?2, ?3, ?4, 0)",
+                )?
+                .execute(params![id.as_bytes(), request.claim.0, now.0, request.lease_expires_at.0])?;
+            record.claims.push(request.claim);
+            record.history.claims.push(granted);
+            book.db
+                .prepare_cached("UPDATE share SET free_at = ?2 WHERE id = ?1")?
+                .execute(params![id.as_bytes(), record.history.free_at(now).0])?;
+            Ok(Grant { lease: lease(&book.db, &record, &request.claim)?, repeated: false })
+        };
+        self.writer.run(claim).await
+    }
+
+    async fn lease(&self, id: &ShareId, claim: &Digest, now: Timestamp) -> Result<Lease> {
+        self.read(|db| {
+            let (record, stands) = leased(db, id, claim, now)?;
+            if stands.state != State::Claimed {
+                return Err(Error::Ended(stands).into());
+            }
+            lease(db, &record, claim)
+        })
+    }
+
+    async fn charge(&self, id: &ShareId, claim: &Digest, charge: &Charge, now: Timestamp) -> Result<Option<Bytes>> {
+        let (id, claim, charge) = (*id, *claim, *charge);
+        let transition = move |book: &mut Book| {
+            let (record, stands) = leased(&book.db, &id, &claim, now)?;
+            if stands.state != State::Claimed {
+                return Err(Error::Ended(stands).into());
+            }
+            let granted = record.claim(&claim).ok_or(Error::Unknown)?;
+            let served = granted.served.saturating_add_signed(charge.bytes);
+            if charge.bytes > 0 && served > charge.limit {
+                return Err(Error::BudgetSpent.into());
+            }
+            book.db
+                .prepare_cached("UPDATE claim SET served = ?3, lease_expires_at = ?4 WHERE id = ?1 AND claim = ?2")?
+                .execute(params![id.as_bytes(), claim.0, signed(served), charge.lease_expires_at.0])?;
+            // `free_at` is when to look again, so that a lease that moves on need not move it too.
+            if charge.lease_expires_at < granted.lease_expires_at {
+                book.db
+                    .prepare_cached("UPDATE share SET free_at = min(free_at, ?2) WHERE id = ?1")?
+                    .execute(params![id.as_bytes(), charge.lease_expires_at.0])?;
+            }
+            if !record.inline || charge.bytes <= 0 {
+                return Ok(None);
+            }
+            let mut select = book.db.prepare_cached("SELECT content FROM payload WHERE id = ?1")?;
+            Ok(Some(Bytes::from(select.query_row([id.as_bytes()], |row| row.get::<_, Vec<u8>>(0))?)))
+        };
+        self.writer.run(transition).await
+    }
+
+    async fn finish(&self, id: &ShareId, claim: &Digest, now: Timestamp) -> Result<Remains> {
+        let (id, claim) = (*id, *claim);
+        let finish = move |book: &mut Book| {
+            let (_, stands) = leased(&book.db, &id, &claim, now)?;
+            match stands.state {
+                State::Claimed => {}
+                State::Finished => return release(book, &id, now),
+                _ => return Err(Error::Ended(stands).into()),
+            }
+            let update = "UPDATE claim SET finished_at = ?3 WHERE id = ?1 AND claim = ?2";
+            book.db.prepare_cached(update)?.execute(params![id.as_bytes(), claim.0, now.0])?;
+            release(book, &id, now)
+        };
+        self.writer.run(finish).await
+    }
+
+    async fn revoke(&self, id: &ShareId, by: Revoker, now: Timestamp) -> Result<Remains> {
+        let id = *id;
+        let revoke = move |book: &mut Book| {
+            let record = match by {
+                Revoker::Owner(owner) => owned(&book.db, &id, &owner)?,
+                Revoker::Operator => Record::load(&book.db, &id)?.ok_or(Error::Unknown)?,
+            };
+            let spent = record.claims.len() >= record.history.downloads as usize;
+            match (by, record.history.state(now).state) {
+                (Revoker::Owner(_), _) if spent => return Err(Error::Claimed.into()),
+                (_, State::Uploading | State::Abandoned) => {
+                    let update = "UPDATE share SET abandoned_at = coalesce(abandoned_at, ?2) WHERE id = ?1";
+                    book.db.prepare_cached(update)?.execute(params![id.as_bytes(), now.0])?;
+                }
+                (_, State::Ready) => {
+                    let update = "UPDATE share SET revoked_at = ?2 WHERE id = ?1";
+                    book.db.prepare_cached(update)?.execute(params![id.as_bytes(), now.0])?;
+                }
+                _ => {}
+            }
+            if matches!(by, Revoker::Operator) {
+                let update = "UPDATE claim SET lease_expires_at = min(lease_expires_at, ?2) WHERE id = ?1 AND finished_at IS NULL";
+                book.db.prepare_cached(update)?.execute(params![id.as_bytes(), now.0])?;
+            }
+            release(book, &id, now)
+        };
+        self.writer.run(revoke).await
+    }
+
+    async fn receipt(&self, id: &ShareId, owner: &Digest, _now: Timestamp) -> Result<History> {
+        self.read(|db| Ok(owned(db, id, owner)?.history))
+    }
+
+    async fn hit(&self, id: &ShareId, now: Timestamp) -> Result<bool> {
+        match self.read(|db| waiting(db, id, None, now).map(drop)) {
+            Err(Error::Unknown) => return Ok(false),
+            waits => waits?,
+        }
+        let id = *id;
+        let count = move |book: &mut Book| {
+            let update = "UPDATE share SET opened = opened + 1 WHERE id = ?1";
+            book.db.prepare_cached(update)?.execute([id.as_bytes()])?;
+            Ok(true)
+        };
+        self.writer.run(count).await
+    }
+
+    async fn due(&self, now: Timestamp) -> Result<Vec<(ShareId, Ended)>> {
+        let due = move |book: &mut Book| {
+            let old = now.0 - millis(RECEIPT_KEPT);
+            for table in ["claim", "guess"] {
+                let delete = format!("DELETE FROM {table} WHERE id IN (SELECT id FROM share WHERE freed_at < ?1)");
+                book.db.execute(&delete, [old])?;
+            }
+            book.db.execute("DELETE FROM share WHERE freed_at < ?1", [old])?;
+            let ids: Vec<[u8; 16]> = book
+                .db
+                .prepare_cached("SELECT id FROM share WHERE free_at <= ?1 LIMIT ?2")?
+                .query_map([now.0, SWEPT_AT_ONCE], |row| row.get(0))?
+                .collect::<rusqlite::Result<_>>()?;
+            let mut due = Vec::new();
+            for id in ids.into_iter().map(ShareId::from_bytes) {
+                let Some(record) = Record::load(&book.db, &id)? else { continue };
+                let free_at = record.history.free_at(now);
+                if free_at <= now {
+                    due.push((id, record.history.state(now)));
+                } else {
+                    let update = "UPDATE share SET free_at = ?2 WHERE id = ?1";
+                    book.db.prepare_cached(update)?.execute(params![id.as_bytes(), free_at.0])?;
+                }
+            }
+            Ok(due)
+        };
+        self.writer.run(due).await
+    }
+
+    async fn freed(&self, id: &ShareId, now: Timestamp) -> Result<bool> {
+        let id = *id;
+        let freed = move |book: &mut Book| match Record::load(&book.db, &id)? {
+            Some(record) if !record.freed && record.history.free_at(now) <= now => {
+                forget(book, &record, now)?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        };
+        self.writer.run(freed).await
+    }
+
+    async fn holds(&self, id: &ShareId) -> Result<bool> {
+        self.read(|db| Ok(Record::load(db, id)?.is_some_and(|record| !record.freed && !record.inline)))
+    }
+
+    async fn seen(&self) -> Result<u64> {
+        let count = |book: &mut Book| {
+            let upsert = "INSERT INTO tally (name, count) VALUES ('seen', 1)
+                 ON CONFLICT (name) DO UPDATE SET count = count + 1 RETURNING count";
+            Ok(book.db.prepare_cached(upsert)?.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
+        };
+        self.writer.run(count).await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        let look = |book: &mut Book| Ok(book.db.query_row("SELECT 1", [], |_| Ok(()))?);
+        self.writer.run(look).await
+    }
+}
+
+/// SQLite has signed integers only.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

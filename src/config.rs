@@ -1,0 +1,173 @@
+//! The only reader of flags and environment. Everything is checked once, at the start.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use bytesize::ByteSize;
+use clap::{Args, ValueEnum};
+use ipnet::IpNet;
+
+/// Settings of the server; each flag has its environment variable.
+#[derive(Debug, Clone, Args)]
+pub struct Config {
+    /// Address and port to serve on; port 0 picks a free one
+    #[arg(long, env, default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Folder of the embedded store
+    #[arg(long, env, default_value = "./data")]
+    pub data_dir: PathBuf,
+    /// Address that links begin with, such as https://send.example.org [default: the one that the request came to]
+    #[arg(long, env)]
+    pub public_url: Option<String>,
+
+    /// Redis to keep shares in, instead of the embedded store: redis://[user[:password]@]host[:port][/db]
+    #[arg(long, env, hide_env_values = true)]
+    pub redis_url: Option<String>,
+    /// Host of the Redis to keep shares in; instead of --redis-url
+    #[arg(long, env)]
+    pub redis_host: Option<String>,
+    /// Port of that Redis [default: 6379]
+    #[arg(long, env)]
+    pub redis_port: Option<u16>,
+    /// Number of its database [default: 0]
+    #[arg(long, env)]
+    pub redis_db: Option<i64>,
+    /// User to log in as
+    #[arg(long, env)]
+    pub redis_username: Option<String>,
+    /// Password to log in with
+    #[arg(long, env, hide_env_values = true)]
+    pub redis_password: Option<String>,
+    /// Run even on a Redis that evicts keys when its memory is full, and so may lose shares
+    #[arg(long, env)]
+    pub redis_allow_eviction: bool,
+
+    /// Largest share, such as 500MiB [default: 10GiB; with Redis: 2GiB]
+    #[arg(long, env)]
+    pub max_size: Option<ByteSize>,
+    /// Bytes that all shares together may occupy, such as 100GiB [default: what the disk or Redis has room for]
+    #[arg(long, env)]
+    pub max_storage: Option<ByteSize>,
+    /// How long a share waits, where the sender does not say
+    #[arg(long, env, default_value = "1d", value_parser = duration)]
+    pub default_expires_in: Duration,
+    /// How long a share may wait at the most
+    #[arg(long, env, default_value = "7d", value_parser = duration)]
+    pub max_expires_in: Duration,
+    /// How many downloads a sender may allow at the most
+    #[arg(long, env, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub max_downloads: u32,
+    /// How long a claim lasts without a byte moving
+    #[arg(long, env, default_value = "15m", value_parser = duration)]
+    pub lease: Duration,
+    /// How long a resumable upload may take
+    #[arg(long, env, default_value = "24h", value_parser = duration)]
+    pub upload_window: Duration,
+    /// Uploads that one client network (an IPv4 address, an IPv6 /64) may begin in a minute [default: no limit]
+    #[arg(long, env, value_parser = clap::value_parser!(u32).range(1..))]
+    pub upload_rate: Option<u32>,
+    /// Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, such as 10.0.0.0/8,::1
+    #[arg(long, env, value_delimiter = ',', value_parser = network)]
+    pub trusted_proxies: Vec<IpNet>,
+
+    /// Address and port to serve Prometheus metrics on [default: none]
+    #[arg(long, env)]
+    pub metrics_listen: Option<SocketAddr>,
+    /// How log lines are written
+    #[arg(long, env, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+/// How log lines are written, to stderr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+const GIB: u64 = 1 << 30;
+
+impl Config {
+    /// Checks what flags alone can't: settings that contradict each other.
+    ///
+    /// # Errors
+    /// One line that names the settings and says what to do.
+    pub fn check(mut self) -> anyhow::Result<Self> {
+        ensure!(
+            self.default_expires_in <= self.max_expires_in,
+            "--default-expires-in is longer than --max-expires-in: lower the one or raise the other"
+        );
+        ensure!(
+            self.max_storage().is_none_or(|storage| self.max_size() <= storage || self.max_size.is_none()),
+            "--max-size is larger than --max-storage: no share of that size would fit"
+        );
+        ensure!(self.max_size() > 0, "--max-size must be at least 1 byte");
+        ensure!(
+            self.redis_url.is_none() || self.redis_host.is_none(),
+            "--redis-url and --redis-host both name a Redis: set one of them"
+        );
+        let details = self.redis_port.is_some() || self.redis_db.is_some() || self.redis_username.is_some();
+        ensure!(
+            !details || self.redis_host.is_some(),
+            "--redis-port, --redis-db and --redis-username go with --redis-host: set it, or put them into --redis-url"
+        );
+        ensure!(
+            self.metrics_listen.is_none_or(|metrics| metrics.port() == 0 || metrics != self.listen),
+            "--metrics-listen and --listen are the same address: give metrics another port"
+        );
+        if let Some(url) = &mut self.public_url {
+            *url = url.trim_end_matches('/').to_owned();
+            let uri: axum::http::Uri = url.parse().ok().with_context(|| format!("--public-url {url} is no address"))?;
+            let web =
+                matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some() && uri.query().is_none();
+            ensure!(web && uri.path() == "/", "--public-url must be http:// or https:// and a host, without a path");
+        }
+        Ok(self)
+    }
+
+    /// Whether shares are kept in Redis.
+    pub fn uses_redis(&self) -> bool {
+        self.redis_url.is_some() || self.redis_host.is_some()
+    }
+
+    /// Plain bytes of a share at the most.
+    pub fn max_size(&self) -> u64 {
+        let default = if self.uses_redis() { 2 * GIB } else { 10 * GIB };
+        self.max_size.map_or(default, |size| size.as_u64())
+    }
+
+    /// Bytes that all shares may occupy, where there is a limit.
+    pub fn max_storage(&self) -> Option<u64> {
+        self.max_storage.map(|size| size.as_u64())
+    }
+
+    /// Whether a peer's word about whom it speaks for is believed.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.trusted_proxies.iter().any(|network| network.contains(&peer))
+    }
+}
+
+/// `90` (seconds), `15m`, `1d 12h`.
+fn duration(text: &str) -> anyhow::Result<Duration> {
+    let duration = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => humantime::parse_duration(text).context("write it like 90s, 15m, 24h or 7d")?,
+    };
+    if duration.is_zero() || duration > Duration::from_secs(10 * 365 * 24 * 3600) {
+        bail!("it must be longer than 0 and at most ten years");
+    }
+    Ok(duration)
+}
+
+/// `10.0.0.0/8`, `::1`.
+fn network(text: &str) -> anyhow::Result<IpNet> {
+    let text = text.trim();
+    text.parse()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .with_context(|| format!("{text} is no address or network like 10.0.0.0/8"))
+}

@@ -1,0 +1,86 @@
+//! Who asks: the client's network, the tokens it shows, and the address it came to.
+
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+
+use super::App;
+use super::error::Error;
+use crate::share::{Network, ShareId};
+
+/// The address of the peer that a connection was accepted from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// The client behind a request.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    /// Its network, by which guesses and uploads are limited.
+    pub(crate) network: Network,
+    /// The address that its links begin with, without a closing slash.
+    pub(crate) origin: String,
+}
+
+impl FromRequestParts<App> for Client {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
+        let peer = parts.extensions.get::<Peer>().map_or(IpAddr::from([127, 0, 0, 1]), |peer| peer.0.ip());
+        let trusted = app.config.trusts(peer);
+        let ip = if trusted { forwarded_for(app, &parts.headers).unwrap_or(peer) } else { peer };
+        let origin = match &app.config.public_url {
+            Some(url) => url.clone(),
+            None => {
+                let proxied = |name| parts.headers.get(name).filter(|_| trusted).and_then(|value| value.to_str().ok());
+                let scheme = if proxied("x-forwarded-proto") == Some("https") { "https" } else { "http" };
+                let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+                let host = host
+                    .filter(|host| is_host(host))
+                    .ok_or_else(|| Error::BadRequest("The request's Host header is missing or malformed.".into()))?;
+                format!("{scheme}://{host}")
+            }
+        };
+        Ok(Self { network: ip.into(), origin })
+    }
+}
+
+/// The last address that no trusted proxy of ours stands behind: the ones before it may be made up.
+fn forwarded_for(app: &App, headers: &HeaderMap) -> Option<IpAddr> {
+    let values = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+    let hops: Vec<IpAddr> =
+        values.flat_map(|value| value.split(',')).map_while(|hop| hop.trim().parse().ok()).collect();
+    hops.iter().rev().find(|hop| !app.config.trusts(**hop)).or(hops.first()).copied()
+}
+
+fn is_host(host: &str) -> bool {
+    !host.is_empty() && host.bytes().all(|c| c.is_ascii_alphanumeric() || b".-_:[]".contains(&c))
+}
+
+/// What stands behind `Authorization: Bearer`.
+///
+/// # Errors
+/// [`Error::Unauthorized`] where there is no such header.
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, Error> {
+    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let (scheme, token) = value.and_then(|value| value.split_once(' ')).ok_or(Error::Unauthorized)?;
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim()) } else { Err(Error::Unauthorized) }
+}
+
+/// A part of an address that names something: what is malformed names nothing.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub(crate) fn named<T: FromStr>(text: &str) -> Result<T, Error> {
+    text.parse().map_err(|_| Error::NotFound)
+}
+
+/// As [`named`], for a share.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub(crate) fn share_id(text: &str) -> Result<ShareId, Error> {
+    named(text)
+}

@@ -1,0 +1,180 @@
+//! Plain uploads: one request, sealed by the server as its bytes stream in.
+
+pub(super) mod form;
+pub(super) mod receive;
+
+use askama::Template;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use futures_util::StreamExt;
+use serde::Serialize;
+
+use super::client::Client;
+use super::error::{Error, accepts};
+use super::options::Options;
+use super::{App, pace, views};
+use crate::names;
+use crate::share::{ShareId, Timestamp, Token};
+use crate::store::Sealing;
+
+const UNNAMED: &str = "stdin";
+const UNTYPED: &str = "application/octet-stream";
+
+type Parameters = Query<Vec<(String, String)>>;
+
+/// `PUT /{name}`.
+pub(super) async fn put(
+    State(app): State<App>,
+    client: Client,
+    Path(name): Path<String>,
+    Query(query): Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Error> {
+    upload(app, client, name, query, headers, body).await
+}
+
+/// `PUT /`.
+pub(super) async fn put_unnamed(
+    State(app): State<App>,
+    client: Client,
+    Query(query): Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Error> {
+    upload(app, client, UNNAMED.to_owned(), query, headers, body).await
+}
+
+async fn upload(
+    app: App,
+    client: Client,
+    name: String,
+    query: Vec<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Error> {
+    let options = Options::of(&query, &headers, &app)?;
+    app.admit_upload(&client.network)?;
+    let answer = Answer { app: app.clone(), client, headers };
+    // Runs on where the connection breaks, so that what came is freed at once.
+    let whole = tokio::spawn(async move {
+        let mut sender = Sender::start(&app, &options, content_length(&answer.headers)).await?;
+        let sent = async {
+            let media_type = answer.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+            sender.sealing.file(names::safe_path(&name), media_type.unwrap_or(UNTYPED).to_owned(), None);
+            let mut body = body.into_data_stream();
+            while let Some(piece) = body.next().await {
+                let piece = piece.map_err(|error| pace::broken(&error))?;
+                app.store.metrics.received.inc_by(piece.len() as u64);
+                sender.sealing.write(piece).await?;
+            }
+            Ok(sender.sealing.finish(options.settled(&app)).await?)
+        }
+        .await;
+        sender.end(sent, &options, &answer).await
+    });
+    whole.await.map_err(|_| Error::Internal)?
+}
+
+/// One plain upload and the tokens that its sender gets.
+struct Sender {
+    secret: Token,
+    owner: Token,
+    sealing: Sealing,
+}
+
+impl Sender {
+    /// `expected` bytes at the most will come, where that is known.
+    async fn start(app: &App, options: &Options, expected: Option<u64>) -> Result<Self, Error> {
+        let (secret, owner) = (Token::random(), Token::random());
+        let key = match &options.password {
+            Some(password) => app.passwords.stretch(secret, password.clone()).await?,
+            None => secret,
+        };
+        let sealing = Sealing::start(&app.store, &key, &owner, expected).await?;
+        Ok(Self { secret, owner, sealing })
+    }
+
+    /// Tells the sender what came of it; where it failed, frees it first.
+    async fn end(self, sent: Result<Timestamp, Error>, options: &Options, answer: &Answer) -> Result<Response, Error> {
+        let Self { secret, owner, sealing } = self;
+        match sent {
+            Ok(expires_at) => answer.created(sealing.id(), &secret, &owner, expires_at, options),
+            Err(error) => {
+                sealing.abandon().await;
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Whom to answer, and how.
+struct Answer {
+    app: App,
+    client: Client,
+    headers: HeaderMap,
+}
+
+#[derive(Serialize)]
+struct Created<'a> {
+    id: String,
+    link: &'a str,
+    plain_link: &'a str,
+    receipt: &'a str,
+    owner_token: String,
+    expires_at: String,
+    downloads: u32,
+}
+
+impl Answer {
+    fn created(
+        &self,
+        id: ShareId,
+        secret: &Token,
+        owner: &Token,
+        expires_at: Timestamp,
+        options: &Options,
+    ) -> Result<Response, Error> {
+        let origin = &self.client.origin;
+        let link = format!("{origin}/s/{id}#{secret}");
+        let plain_link = format!("{origin}/s/{id}/{secret}");
+        let receipt = format!("{origin}/r/{id}/{owner}");
+        let downloads = options.settled(&self.app).downloads;
+        let body = if accepts(&self.headers, "text/html") {
+            let page = views::Sent {
+                page: self.app.page(),
+                link: &plain_link,
+                receipt: &receipt,
+                expires_at,
+                downloads,
+                password: options.password.is_some(),
+            };
+            Html(page.render().map_err(|_| Error::Internal)?).into_response()
+        } else if accepts(&self.headers, "application/json") {
+            let created = Created {
+                id: id.to_string(),
+                link: &link,
+                plain_link: &plain_link,
+                receipt: &receipt,
+                owner_token: owner.to_string(),
+                expires_at: expires_at.to_string(),
+                downloads,
+            };
+            Json(created).into_response()
+        } else {
+            format!("{plain_link}\n").into_response()
+        };
+        let value = |text: &str| HeaderValue::from_str(text).map_err(|_| Error::Internal);
+        let receipt = value(&receipt)?;
+        let headers =
+            [("receipt", receipt.clone()), ("x-url-delete", receipt), ("owner-token", value(&owner.to_string())?)];
+        Ok((StatusCode::CREATED, headers, body).into_response())
+    }
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}

@@ -1,0 +1,213 @@
+//! Plain links: claimed by a form or `curl -d ''`, unsealed by the server as the bytes stream out.
+
+use std::ops::Range;
+
+use axum::Form;
+use axum::body::Body;
+use axum::extract::{Extension, FromRequest, Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
+use serde::Deserialize;
+
+use crate::http::bytes::{Wanted, streamed};
+use crate::http::client::{Client, named, share_id};
+use crate::http::error::{Error, accepts};
+use crate::http::{App, Drained, pages};
+use crate::ledger::{self, Attempt, Charge, ClaimRequest, Lease};
+use crate::names;
+use crate::seal::{File, Keys, Manifest, plain_len};
+use crate::share::{Digest, ShareId, Token};
+use crate::store::{self, Metered, now, unsealed, with_checksums};
+use crate::zip::{Entry, Layout, Segment};
+
+#[derive(Deserialize, Default)]
+struct Asked {
+    #[serde(default)]
+    claim: String,
+    #[serde(default)]
+    password: String,
+}
+
+/// `POST /s/{id}/{secret}`.
+pub(in crate::http) async fn claim(
+    State(app): State<App>,
+    client: Client,
+    Path((id, secret)): Path<(String, String)>,
+    mut request: Request,
+) -> Result<Response, Error> {
+    let (id, secret): (ShareId, Token) = (share_id(&id)?, named(&secret)?);
+    let html = accepts(request.headers(), "text/html");
+    let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+    request.headers_mut().entry(header::CONTENT_TYPE).or_insert(form);
+    let Form(asked) = Form::<Asked>::from_request(request, &())
+        .await
+        .map_err(|_| Error::BadRequest("The form has the fields claim and password, both optional.".into()))?;
+    let claim: Token = match asked.claim.as_str() {
+        "" => Token::random(),
+        claim => claim
+            .parse()
+            .map_err(|_| Error::BadRequest("The claim must be 16 bytes in base64url without padding.".into()))?,
+    };
+    match grant(&app, &client, id, secret, claim, asked.password).await {
+        Ok(key) => Ok(Redirect::to(&format!("/d/{id}/{claim}/{key}")).into_response()),
+        Err(error) if html => pages::refused(&app, &id, claim, error).await,
+        Err(error) => Err(error),
+    }
+}
+
+/// Claims the share; gives the key material that unseals it.
+async fn grant(
+    app: &App,
+    client: &Client,
+    id: ShareId,
+    secret: Token,
+    claim: Token,
+    password: String,
+) -> Result<Token, Error> {
+    let needed = match app.store.ledger.peek(&id, None, now()).await {
+        Ok(share) if share.password && password.is_empty() => return Err(ledger::Error::WrongProof.into()),
+        Ok(share) => share.password,
+        // Gone, perhaps to this very claim: whoever shows the password may learn it.
+        Err(ledger::Error::Unknown) => !password.is_empty(),
+        Err(error) => return Err(error.into()),
+    };
+    let key = if needed {
+        app.store.ledger.admit(&id, &client.network, now()).await?;
+        app.passwords.stretch(secret, password).await?
+    } else {
+        secret
+    };
+    let request = ClaimRequest {
+        claim: claim.digest(),
+        attempt: Attempt { verifier: Keys::derive(&key).proof.verifier(), network: client.network },
+        lease_expires_at: now().after(app.store.limits.lease),
+    };
+    app.store.claim(&id, &request).await?;
+    Ok(key)
+}
+
+/// `GET` and `HEAD /d/{id}/{claim}/{key}`: where there is a password, the key is not the link's secret but what both make.
+pub(in crate::http) async fn download(
+    State(app): State<App>,
+    Path((id, claim, key)): Path<(String, String, String)>,
+    drained: Option<Extension<Drained>>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    let (id, claim) = (share_id(&id)?, named::<Token>(&claim)?.digest());
+    let keys = Keys::derive(&named(&key)?);
+    let lease = app.store.ledger.lease(&id, &claim, now()).await?;
+    let plain = plain_len(lease.size).ok_or(Error::NotFound)?;
+    // A key that does not open the manifest is not this claim's.
+    let mut manifest = Manifest::open(&keys, &lease.manifest, plain).map_err(|_| Error::NotFound)?;
+    if let [file] = &manifest.files[..] {
+        let file = file.clone();
+        let wanted = Wanted::of(&headers, plain, &format!("{id}-plain"))?;
+        let answer = |body| attachment(wanted.answer(body), &names::safe_path(&file.name), &file.media_type);
+        if method == Method::HEAD {
+            return Ok(answer(Body::empty()));
+        }
+        let (meter, inline) = metered(&app, id, claim, &lease, &wanted, drained).await?;
+        let pieces = unsealed(&app.store, &id, &lease, inline, &keys, wanted.range.clone()).await?;
+        return Ok(answer(streamed(meter.pass(pieces))));
+    }
+    let inline = if lease.inline && manifest.files.iter().any(|file| file.crc32.is_none()) {
+        let charge = Charge { bytes: 1, limit: u64::MAX, lease_expires_at: now().after(app.store.limits.lease) };
+        app.store.ledger.charge(&id, &claim, &charge, now()).await?
+    } else {
+        None
+    };
+    with_checksums(&app.store, &id, &lease, inline, &keys, &mut manifest).await?;
+    let layout = layout(&manifest.files);
+    let wanted = Wanted::of(&headers, layout.len(), &format!("{id}-zip"))?;
+    let name = format!("onetimeshare-{}.zip", &id.to_string()[..8]);
+    if method == Method::HEAD {
+        return Ok(attachment(wanted.answer(Body::empty()), &name, "application/zip"));
+    }
+    let (meter, inline) = metered(&app, id, claim, &lease, &wanted, drained).await?;
+    let files = content_of(&layout, wanted.range.clone());
+    let files = unsealed(&app.store, &id, &lease, inline, &keys, files).await?;
+    let body = streamed(meter.pass(zipped(layout, wanted.range.clone(), files.boxed())));
+    Ok(attachment(wanted.answer(body), &name, "application/zip"))
+}
+
+async fn metered(
+    app: &App,
+    id: ShareId,
+    claim: Digest,
+    lease: &Lease,
+    wanted: &Wanted,
+    drained: Option<Extension<Drained>>,
+) -> Result<(Metered, Option<Bytes>), Error> {
+    // Only an answer that reaches the end can be the download's last.
+    let settle = drained.filter(|_| wanted.range.end == wanted.total).map(|Extension(drained)| {
+        drained.set(false);
+        drained.wait()
+    });
+    Ok(Metered::start(&app.store, id, claim, lease, (wanted.length(), wanted.total), settle).await?)
+}
+
+fn attachment(mut response: Response, name: &str, media_type: &str) -> Response {
+    let headers = response.headers_mut();
+    let disposition = HeaderValue::from_str(&names::content_disposition(name));
+    headers.extend(disposition.ok().map(|value| (header::CONTENT_DISPOSITION, value)));
+    let media_type = HeaderValue::from_str(media_type).ok().filter(|_| media_type.contains('/'));
+    headers.extend(media_type.map(|value| (header::CONTENT_TYPE, value)));
+    response
+}
+
+fn layout(files: &[File]) -> Layout {
+    let paths: Vec<String> = files.iter().map(|file| names::safe_path(&file.name)).collect();
+    let names = names::unique(paths.iter().map(String::as_str));
+    let entries: Vec<Entry> = files
+        .iter()
+        .zip(names)
+        .map(|(file, name)| Entry { name, size: file.size.unwrap_or(0), crc32: file.crc32.unwrap_or(0) })
+        .collect();
+    Layout::new(&entries)
+}
+
+/// The plain content that a part of the zip needs: one run, for the files lie one after the other.
+fn content_of(layout: &Layout, range: Range<u64>) -> Range<u64> {
+    let runs = layout.slice(range).filter_map(|segment| match segment {
+        Segment::Content(run) if !run.is_empty() => Some(run),
+        _ => None,
+    });
+    runs.reduce(|whole, run| whole.start..run.end).unwrap_or(0..0)
+}
+
+/// The zip's frame with the files' bytes in it.
+fn zipped(
+    layout: Layout,
+    range: Range<u64>,
+    files: BoxStream<'static, store::Result<Bytes>>,
+) -> impl futures_util::Stream<Item = store::Result<Bytes>> + Send {
+    struct Zip {
+        layout: Layout,
+        range: Range<u64>,
+        files: BoxStream<'static, store::Result<Bytes>>,
+        /// Of the file at hand, what is still to come.
+        left: u64,
+        /// Plain bytes at hand.
+        piece: Bytes,
+    }
+    let zip = Zip { layout, range, files, left: 0, piece: Bytes::new() };
+    stream::try_unfold(zip, |mut zip| async move {
+        while zip.left == 0 {
+            match zip.layout.take(&mut zip.range) {
+                None => return Ok(None),
+                Some(Segment::Bytes(bytes)) => return Ok(Some((bytes, zip))),
+                Some(Segment::Content(run)) => zip.left = run.end - run.start,
+            }
+        }
+        while zip.piece.is_empty() {
+            zip.piece = zip.files.try_next().await?.ok_or(store::Error::Missing)?;
+        }
+        let taken = zip.piece.split_to(zip.left.min(zip.piece.len() as u64) as usize);
+        zip.left -= taken.len() as u64;
+        Ok(Some((taken, zip)))
+    })
+}

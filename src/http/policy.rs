@@ -1,0 +1,48 @@
+//! What holds for every answer: security headers, and no requests from other sites.
+
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Redirect, Response};
+
+use super::error::Error;
+
+const PAGE_CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
+    connect-src 'self'; worker-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; \
+    require-trusted-types-for 'script'; trusted-types onetimeshare";
+
+/// Set where a handler did not choose otherwise.
+const HEADERS: [(&str, &str); 8] = [
+    ("content-security-policy", PAGE_CSP),
+    ("referrer-policy", "no-referrer"),
+    ("cache-control", "no-store"),
+    ("x-content-type-options", "nosniff"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("x-robots-tag", "noindex"),
+    ("permissions-policy", "camera=(), microphone=(), geolocation=(), clipboard-write=(self), web-share=(self)"),
+];
+
+/// Sets the headers.
+pub(super) async fn headers(mut response: Response) -> Response {
+    for (name, value) in HEADERS {
+        let entry = response.headers_mut().entry(HeaderName::from_static(name));
+        entry.or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Refuses what another site's page sends here to change something.
+pub(super) async fn same_site(request: Request, next: Next) -> Response {
+    let foreign = request.headers().get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+    let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if foreign && changes && request.uri().path() != "/share-target" {
+        return Error::CrossSite.into_response();
+    }
+    next.run(request).await
+}
+
+/// What a phone shares without the service worker's help would be plaintext: it is not read.
+pub(super) async fn unread_share() -> Response {
+    ([(header::CONNECTION, "close")], Redirect::to("/")).into_response()
+}

@@ -1,0 +1,307 @@
+//! Sealed uploads: tus 1.0.0, with creation, creation-with-upload, creation-defer-length, expiration, termination, checksum.
+
+mod checksum;
+mod metadata;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
+
+use self::checksum::Checksum;
+use self::metadata::Metadata;
+use super::App;
+use super::client::{Client, named, share_id};
+use super::error::Error;
+use crate::ledger::{self, NewUpload, Publish, Upload};
+use crate::seal::MANIFEST_MAX;
+use crate::share::{Digest, INLINE_MAX, ShareId, Timestamp, Token};
+use crate::store::{self, Incoming, now};
+
+/// The version spoken here.
+pub(super) const TUS_VERSION: &str = "1.0.0";
+const EXTENSIONS: &str = "creation,creation-with-upload,creation-defer-length,expiration,termination,checksum";
+const BODY: &str = "application/offset+octet-stream";
+
+/// `OPTIONS /api/v1/uploads`.
+pub(super) async fn options(State(app): State<App>) -> Response {
+    let most = MANIFEST_MAX + app.store.max_sealed();
+    tus(
+        StatusCode::NO_CONTENT,
+        [
+            ("tus-version", HeaderValue::from_static(TUS_VERSION)),
+            ("tus-extension", HeaderValue::from_static(EXTENSIONS)),
+            ("tus-checksum-algorithm", HeaderValue::from_static(checksum::ALGORITHMS)),
+            ("tus-max-size", most.into()),
+        ],
+    )
+}
+
+/// `POST /api/v1/uploads`.
+pub(super) async fn create(
+    State(app): State<App>,
+    client: Client,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Error> {
+    speaks_tus(&headers)?;
+    let metadata = Metadata::parse(&headers, &app)?;
+    let length = declared_length(&headers)?;
+    if length.is_none() && headers.get("upload-defer-length").is_none_or(|value| value != "1") {
+        return Err(Error::BadRequest("Upload-Length (or Upload-Defer-Length: 1) is missing.".into()));
+    }
+    if length.is_some_and(|length| length <= metadata.manifest_len) {
+        return Err(Error::BadRequest("Upload-Length must be more than the manifest alone.".into()));
+    }
+    let brings = content_length(&headers)?;
+    let with_bytes = headers.get(header::CONTENT_TYPE).is_some_and(|media_type| media_type == BODY);
+    if !with_bytes && brings.is_some_and(|bytes| bytes > 0) {
+        return Err(Error::MediaType(BODY));
+    }
+    app.admit_upload(&client.network)?;
+
+    let (upload_token, owner) = (Token::random(), Token::random());
+    let upload = NewUpload {
+        id: ShareId::random(),
+        token: upload_token.digest(),
+        owner: owner.digest(),
+        terms: metadata.terms,
+        length,
+        manifest_len: metadata.manifest_len,
+        window_ends_at: now().after(app.store.limits.upload_window),
+        resumable: true,
+    };
+    let whole_at_once = with_bytes && length.is_some() && brings == length && length.is_some_and(|l| l <= INLINE_MAX);
+    let offset = if whole_at_once {
+        publish_at_once(&app, &upload, Checksum::of(&headers)?, body).await?
+    } else {
+        app.store.begin(&upload).await?;
+        if with_bytes {
+            let begun = app.store.upload(&upload.id, &upload.token).await?;
+            fits(&begun, brings)?;
+            receive(&app, upload.id, upload.token, begun, Checksum::of(&headers)?, body).await?
+        } else {
+            0
+        }
+    };
+    let location = format!("/api/v1/uploads/{}/{upload_token}", upload.id);
+    Ok(tus(
+        StatusCode::CREATED,
+        [
+            ("location", text(&location)?),
+            ("share-id", text(&upload.id.to_string())?),
+            ("owner-token", text(&owner.to_string())?),
+            ("upload-expires", http_date(upload.window_ends_at)?),
+            ("upload-offset", offset.into()),
+        ],
+    ))
+}
+
+/// `HEAD /api/v1/uploads/{id}/{token}`.
+pub(super) async fn head(
+    State(app): State<App>,
+    Path((id, token)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    speaks_tus(&headers)?;
+    let (id, token) = (share_id(&id)?, named::<Token>(&token)?.digest());
+    let upload = app.store.upload(&id, &token).await?;
+    let (name, length) = match upload.length {
+        Some(length) => ("upload-length", length.into()),
+        None => ("upload-defer-length", HeaderValue::from_static("1")),
+    };
+    Ok(tus(
+        StatusCode::OK,
+        [
+            (name, length),
+            ("upload-offset", upload.offset.into()),
+            ("upload-expires", http_date(upload.window_ends_at)?),
+            ("upload-metadata", text(&Metadata::of(&upload).to_string())?),
+            ("cache-control", HeaderValue::from_static("no-store")),
+        ],
+    ))
+}
+
+/// `PATCH /api/v1/uploads/{id}/{token}`.
+pub(super) async fn patch(
+    State(app): State<App>,
+    Path((id, token)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Error> {
+    speaks_tus(&headers)?;
+    if headers.get(header::CONTENT_TYPE).is_none_or(|media_type| media_type != BODY) {
+        return Err(Error::MediaType(BODY));
+    }
+    let offset =
+        number(&headers, "upload-offset")?.ok_or_else(|| Error::BadRequest("Upload-Offset is missing.".into()))?;
+    let (id, token) = (share_id(&id)?, named::<Token>(&token)?.digest());
+    let mut upload = app.store.upload(&id, &token).await?;
+    if offset != upload.offset {
+        return Err(ledger::Error::Conflict(upload.offset).into());
+    }
+    if let Some(length) = declared_length(&headers)? {
+        if length <= upload.manifest_len {
+            return Err(Error::BadRequest("Upload-Length must be more than the manifest alone.".into()));
+        }
+        app.store.declare(&id, &token, &upload, length).await?;
+        upload.length = Some(length);
+    }
+    fits(&upload, content_length(&headers)?)?;
+    let (window_ends_at, checksum) = (upload.window_ends_at, Checksum::of(&headers)?);
+    let offset = receive(&app, id, token, upload, checksum, body).await?;
+    Ok(tus(StatusCode::NO_CONTENT, [("upload-offset", offset.into()), ("upload-expires", http_date(window_ends_at)?)]))
+}
+
+/// `DELETE /api/v1/uploads/{id}/{token}`.
+pub(super) async fn delete(
+    State(app): State<App>,
+    Path((id, token)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    speaks_tus(&headers)?;
+    app.store.abandon(&share_id(&id)?, &named::<Token>(&token)?.digest()).await?;
+    Ok(tus::<0>(StatusCode::NO_CONTENT, []))
+}
+
+/// An upload that is small and comes whole: one step in the store makes a share of it.
+async fn publish_at_once(app: &App, upload: &NewUpload, checksum: Option<Checksum>, body: Body) -> Result<u64, Error> {
+    let bytes = axum::body::to_bytes(body, INLINE_MAX as usize).await.map_err(|_| Error::CutOff)?;
+    app.store.metrics.received.inc_by(bytes.len() as u64);
+    if Some(bytes.len() as u64) != upload.length {
+        return Err(Error::CutOff);
+    }
+    if let Some(mut checksum) = checksum {
+        checksum.update(&bytes);
+        checksum.verify()?;
+    }
+    let mut content = bytes.clone();
+    let manifest = content.split_to(upload.manifest_len as usize);
+    let publish = Publish {
+        id: upload.id,
+        token: upload.token,
+        terms: upload.terms,
+        manifest,
+        size: content.len() as u64,
+        base: upload.manifest_len,
+        inline: Some(content),
+        begin: Some(*upload),
+    };
+    app.store.ledger.publish(&publish, now()).await?;
+    app.store.metrics.uploads.inc();
+    Ok(bytes.len() as u64)
+}
+
+/// Takes the body's bytes. Runs on where the connection breaks, so that what came is recorded. Gives the offset reached.
+async fn receive(
+    app: &App,
+    id: ShareId,
+    token: Digest,
+    upload: Upload,
+    checksum: Option<Checksum>,
+    body: Body,
+) -> Result<u64, Error> {
+    let app = app.clone();
+    let turn = async move {
+        let result = take(&app, id, token, &upload, checksum, body).await;
+        let full = matches!(result, Err(Error::Store(store::Error::Ledger(ledger::Error::Full))));
+        let endless = matches!(result, Err(Error::Store(store::Error::TooLarge))) && upload.length.is_none();
+        if full || endless {
+            // What does not fit now is not kept in the way of others.
+            let _ = app.store.abandon(&id, &token).await;
+        }
+        result
+    };
+    tokio::spawn(turn).await.map_err(|_| Error::Internal)?
+}
+
+async fn take(
+    app: &App,
+    id: ShareId,
+    token: Digest,
+    upload: &Upload,
+    mut checksum: Option<Checksum>,
+    body: Body,
+) -> Result<u64, Error> {
+    let mut incoming = Incoming::resume(&app.store, id, token, upload).await?;
+    let mut body = body.into_data_stream();
+    let broke = loop {
+        match body.next().await {
+            None => break None,
+            Some(Err(error)) => break Some(super::pace::broken(&error)),
+            Some(Ok(bytes)) => {
+                app.store.metrics.received.inc_by(bytes.len() as u64);
+                match &mut checksum {
+                    // Bytes with a checksum count only once it has been seen to match.
+                    Some(checksum) => {
+                        checksum.update(&bytes);
+                        incoming.write_unrecorded(bytes).await?;
+                    }
+                    None => incoming.write(bytes).await?,
+                }
+            }
+        }
+    };
+    if let Some(checksum) = checksum {
+        broke.map_or(Ok(()), Err)?;
+        checksum.verify()?;
+        return Ok(incoming.end().await?.0);
+    }
+    let (offset, _) = incoming.end().await?;
+    broke.map_or(Ok(offset), Err)
+}
+
+fn speaks_tus(headers: &HeaderMap) -> Result<(), Error> {
+    if headers.get("tus-resumable").is_some_and(|version| version == TUS_VERSION) {
+        Ok(())
+    } else {
+        Err(Error::TusVersion)
+    }
+}
+
+fn declared_length(headers: &HeaderMap) -> Result<Option<u64>, Error> {
+    number(headers, "upload-length")
+}
+
+fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Error> {
+    number(headers, "content-length")
+}
+
+fn number(headers: &HeaderMap, name: &'static str) -> Result<Option<u64>, Error> {
+    let Some(value) = headers.get(name) else { return Ok(None) };
+    let digits = value.to_str().ok().filter(|text| text.bytes().all(|c| c.is_ascii_digit()));
+    let number = digits.and_then(|text| text.parse().ok()).filter(|number| *number <= i64::MAX as u64);
+    number.map(Some).ok_or_else(|| Error::BadRequest(format!("The header {name} must be a number of bytes.")))
+}
+
+/// Refuses a body that says it is longer than what is left of its upload, before it is read.
+fn fits(upload: &Upload, brings: Option<u64>) -> Result<(), Error> {
+    let left = upload.length.map(|length| length.saturating_sub(upload.offset));
+    if brings.zip(left).is_some_and(|(brings, left)| brings > left) {
+        Err(store::Error::TooLarge.into())
+    } else {
+        Ok(())
+    }
+}
+
+fn tus<const N: usize>(status: StatusCode, headers: [(&'static str, HeaderValue); N]) -> Response {
+    let mut response = status.into_response();
+    response.headers_mut().insert("tus-resumable", HeaderValue::from_static(TUS_VERSION));
+    response.headers_mut().extend(headers.map(|(name, value)| (HeaderName::from_static(name), value)));
+    response
+}
+
+/// Every answer of tus says so, errors too.
+pub(super) async fn say_version(mut response: Response) -> Response {
+    response.headers_mut().insert("tus-resumable", HeaderValue::from_static(TUS_VERSION));
+    response
+}
+
+fn text(text: &str) -> Result<HeaderValue, Error> {
+    HeaderValue::from_str(text).map_err(|_| Error::Internal)
+}
+
+fn http_date(at: Timestamp) -> Result<HeaderValue, Error> {
+    text(&httpdate::fmt_http_date(at.into()))
+}

@@ -1,0 +1,119 @@
+//! Who must wait: uploads of one client network, passwords on one core, and a lease for its connection.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{Semaphore, watch};
+
+use super::error::Error;
+use crate::seal::{KeyMaterial, stretch};
+use crate::share::{Network, Timestamp, Token};
+
+const MINUTE: Duration = Duration::from_secs(60);
+/// Networks remembered before the ones whose minute is over are forgotten.
+const REMEMBERED: usize = 10_000;
+
+/// Counts the uploads that each client network began in the running minute.
+pub(super) struct Rate {
+    most: Option<u32>,
+    begun: Mutex<HashMap<Network, (Timestamp, u32)>>,
+}
+
+impl Rate {
+    /// At most `most` in a minute.
+    pub(super) fn new(most: Option<u32>) -> Self {
+        Self { most, begun: Mutex::default() }
+    }
+
+    /// Counts one more, or says how long to wait.
+    pub(super) fn admit(&self, network: &Network, now: Timestamp) -> Result<(), Duration> {
+        let (Some(most), Ok(mut begun)) = (self.most, self.begun.lock()) else { return Ok(()) };
+        if begun.len() >= REMEMBERED {
+            begun.retain(|_, (since, _)| now < since.after(MINUTE));
+        }
+        let (since, count) = begun.entry(*network).or_insert((now, 0));
+        if since.after(MINUTE) <= now {
+            (*since, *count) = (now, 0);
+        }
+        if *count >= most {
+            return Err(now.until(since.after(MINUTE)));
+        }
+        *count += 1;
+        Ok(())
+    }
+}
+
+/// Derives keys from passwords, one at a time: each takes a core for a tenth of a second.
+pub(super) struct Queue {
+    turn: Semaphore,
+    places: Semaphore,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { turn: Semaphore::new(1), places: Semaphore::new(17) }
+    }
+}
+
+impl Queue {
+    /// The key of a share with a password. 16 may wait.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] where the queue is full.
+    pub(super) async fn stretch(&self, secret: Token, password: String) -> Result<KeyMaterial, Error> {
+        let _place = self.places.try_acquire().map_err(|_| Error::Busy)?;
+        let _turn = self.turn.acquire().await.map_err(|_| Error::Internal)?;
+        tokio::task::spawn_blocking(move || stretch(&secret, &password)).await.map_err(|_| Error::Internal)
+    }
+}
+
+/// Tells when a connection has sent everything it was given, or is closed.
+#[derive(Debug, Clone)]
+pub(crate) struct Drained(Arc<watch::Sender<bool>>);
+
+impl Drained {
+    /// Of a connection that nobody asks about yet.
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(true)))
+    }
+
+    /// Everything is sent, or nothing more can be.
+    pub(crate) fn set(&self, drained: bool) {
+        self.0.send_if_modified(|was| std::mem::replace(was, drained) != drained);
+    }
+
+    /// Waits until it is so.
+    pub(crate) fn wait(&self) -> BoxFuture<'static, ()> {
+        let mut drained = self.0.subscribe();
+        Box::pin(async move {
+            // A connection that is gone has nothing more to send.
+            let _ = drained.wait_for(|drained| *drained).await;
+        })
+    }
+
+    /// Whether somebody waits to hear of it.
+    pub(crate) fn is_awaited(&self) -> bool {
+        !*self.0.borrow()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    #[test]
+    fn a_network_waits_for_the_end_of_its_minute() {
+        let rate = Rate::new(Some(2));
+        let network = Network::from(IpAddr::from([10, 0, 0, 1]));
+        let other = Network::from(IpAddr::from([10, 0, 0, 2]));
+        assert_eq!(rate.admit(&network, Timestamp(0)), Ok(()));
+        assert_eq!(rate.admit(&network, Timestamp(10_000)), Ok(()));
+        assert_eq!(rate.admit(&network, Timestamp(20_000)), Err(Duration::from_secs(40)));
+        assert_eq!(rate.admit(&other, Timestamp(20_000)), Ok(()));
+        assert_eq!(rate.admit(&network, Timestamp(60_000)), Ok(()));
+    }
+}

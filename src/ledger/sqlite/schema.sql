@@ -1,0 +1,58 @@
+-- One row per share, from the first byte of its upload until its receipt is forgotten.
+CREATE TABLE IF NOT EXISTS share (
+    id             BLOB PRIMARY KEY,
+    owner          BLOB NOT NULL,
+    upload         BLOB NOT NULL,
+    verifier       BLOB NOT NULL,
+    password       INTEGER NOT NULL,
+    expires_in     INTEGER NOT NULL,
+    downloads      INTEGER NOT NULL,
+    length         INTEGER,
+    manifest_len   INTEGER NOT NULL,
+    position       INTEGER NOT NULL,
+    writer         INTEGER NOT NULL,
+    resumable      INTEGER NOT NULL,
+    size           INTEGER NOT NULL,
+    base           INTEGER NOT NULL,
+    inline         INTEGER NOT NULL,
+    created_at     INTEGER NOT NULL,
+    window_ends_at INTEGER NOT NULL,
+    abandoned_at   INTEGER,
+    expires_at     INTEGER,
+    revoked_at     INTEGER,
+    opened         INTEGER NOT NULL,
+    wrong_proofs   INTEGER NOT NULL,
+    held           INTEGER NOT NULL, -- bytes that it occupies or has reserved
+    free_at        INTEGER,          -- not before this are they freed; NULL once they are
+    freed_at       INTEGER
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS share_due ON share (free_at) WHERE free_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS share_old ON share (freed_at) WHERE freed_at IS NOT NULL;
+
+-- What a lease reads: deleted when nobody may read it any more.
+CREATE TABLE IF NOT EXISTS payload (
+    id       BLOB PRIMARY KEY,
+    manifest BLOB NOT NULL,
+    content  BLOB
+);
+
+CREATE TABLE IF NOT EXISTS claim (
+    id               BLOB NOT NULL,
+    claim            BLOB NOT NULL,
+    claimed_at       INTEGER NOT NULL,
+    lease_expires_at INTEGER NOT NULL,
+    finished_at      INTEGER,
+    served           INTEGER NOT NULL,
+    PRIMARY KEY (id, claim)
+) WITHOUT ROWID;
+
+-- Wrong proofs in the running minute of a network, and (network = '') in the running hour of a share.
+CREATE TABLE IF NOT EXISTS guess (
+    id      BLOB NOT NULL,
+    network BLOB NOT NULL,
+    since   INTEGER NOT NULL,
+    count   INTEGER NOT NULL,
+    PRIMARY KEY (id, network)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS tally (name TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;

@@ -1,0 +1,87 @@
+//! The accept loop: one task per connection, its limits, and its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower_service::Service;
+
+use super::wire::Wire;
+use crate::http::{Drained, Peer};
+
+/// The head of a request must be here in this time; between two requests, the next one must begin in it.
+const HEAD: Duration = Duration::from_secs(30);
+/// Files and other things that are no connections.
+const RESERVED_FILES: u64 = 512;
+const CONNECTIONS: u64 = 60_000;
+
+/// Serves connections until `stopping`, and then until the last of them has ended.
+pub(super) async fn accept(listener: TcpListener, router: Router, stopping: CancellationToken) {
+    let (tasks, places) = (TaskTracker::new(), Arc::new(Semaphore::new(places())));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD);
+    loop {
+        let accepted = tokio::select! {
+            accepted = async {
+                let place = places.clone().acquire_owned().await;
+                (listener.accept().await, place)
+            } => accepted,
+            () = stopping.cancelled() => break,
+        };
+        let (stream, peer, place) = match accepted {
+            (Ok((stream, peer)), place) => (stream, peer, place),
+            (Err(error), _) => {
+                // Mostly too many open files: others must close before it gets better.
+                tracing::warn!(%error, "can't accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        // Without it an answer in two writes waits 40 ms for the client's acknowledgement (Nagle, RFC 896).
+        let _ = stream.set_nodelay(true);
+        let drained = Drained::new();
+        let wire = TokioIo::new(Wire::new(stream, drained.clone()));
+        let router = router.clone();
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            request.extensions_mut().insert(drained.clone());
+            router.clone().call(request.map(Body::new))
+        });
+        let (connection, stopping) = (http.serve_connection(wire, service), stopping.clone());
+        tasks.spawn(async move {
+            let _place = place;
+            let mut connection = std::pin::pin!(connection);
+            // How a connection fails is its client's business.
+            let ended = tokio::select! {
+                _ = connection.as_mut() => true,
+                () = stopping.cancelled() => false,
+            };
+            if !ended {
+                connection.as_mut().graceful_shutdown();
+                let _ = connection.await;
+            }
+        });
+    }
+    drop(listener);
+    tasks.close();
+    tasks.wait().await;
+}
+
+/// How many connections there may be: as many as the system gives files, once asked for all of them.
+fn places() -> usize {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(files.saturating_sub(RESERVED_FILES).clamp(16, CONNECTIONS)).unwrap_or(16)
+}

@@ -1,0 +1,118 @@
+//! A connection's bytes: cut where the client stops reading, and watched until the kernel has sent the last of them.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+
+use crate::http::Drained;
+
+/// A client that takes nothing for so long is gone, or means ill; its claim can be taken up again.
+const STALLED: Duration = Duration::from_secs(60);
+/// How often the kernel is asked, while somebody waits for it to have sent everything.
+const ASKED: Duration = Duration::from_millis(200);
+
+/// A TCP connection.
+pub(super) struct Wire {
+    stream: TcpStream,
+    drained: Drained,
+    /// Runs while a write waits.
+    stalled: Option<Pin<Box<Sleep>>>,
+    /// Runs while somebody waits for the kernel.
+    ask: Option<Pin<Box<Sleep>>>,
+}
+
+impl Wire {
+    pub(super) fn new(stream: TcpStream, drained: Drained) -> Self {
+        Self { stream, drained, stalled: None, ask: None }
+    }
+
+    /// Lets a write wait for [`STALLED`] at the most.
+    fn paced<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALLED)));
+        stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Tells whoever waits that everything is sent, once it is. HTTP reads whenever it has nothing to write, so here is the place.
+    fn watch(&mut self, cx: &mut Context<'_>) {
+        if !self.drained.is_awaited() {
+            self.ask = None;
+            return;
+        }
+        let ask = self.ask.get_or_insert_with(|| Box::pin(tokio::time::sleep(ASKED)));
+        while ask.as_mut().poll(cx).is_ready() {
+            if unsent(&self.stream) == 0 {
+                self.drained.set(true);
+                self.ask = None;
+                return;
+            }
+            ask.as_mut().reset(Instant::now() + ASKED);
+        }
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.drained.set(true);
+    }
+}
+
+/// Bytes that the kernel holds and the client has not acknowledged.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "rustix has no safe wrapper of this ioctl")]
+fn unsent(stream: &TcpStream) -> i32 {
+    /// `SIOCOUTQ` of tcp(7).
+    const OUTQ: rustix::ioctl::Opcode = 0x5411;
+    // SAFETY: on a TCP socket this ioctl writes one `int` and reads nothing.
+    let asked = unsafe { rustix::ioctl::ioctl(stream, rustix::ioctl::Getter::<OUTQ, i32>::new()) };
+    asked.unwrap_or(0)
+}
+
+/// Elsewhere the kernel is trusted to send what it took.
+#[cfg(not(target_os = "linux"))]
+fn unsent(_: &TcpStream) -> i32 {
+    0
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.watch(cx);
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.paced(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.paced(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

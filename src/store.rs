@@ -1,0 +1,243 @@
+//! The store: the choreography of ledger and blobs, written once for all backends.
+//!
+//! It knows neither HTTP nor any backend. Bytes are durable before the ledger speaks of them, and freed after it has let go.
+
+mod incoming;
+mod metered;
+mod sealing;
+mod sweeper;
+mod unsealing;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+
+pub use incoming::Incoming;
+pub use metered::{Metered, Settle};
+pub use sealing::{Sealing, Settled};
+pub use sweeper::Sweeper;
+pub use unsealing::{unsealed, with_checksums};
+
+use crate::blobs::{self, Blobs};
+use crate::ledger::{self, ClaimRequest, Grant, Lease, Ledger, NewUpload, Publish, Remains, Revoker, Upload};
+use crate::metrics::Metrics;
+use crate::seal;
+use crate::share::{Digest, ShareId, Timestamp};
+
+/// Why the store did not do it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The ledger's answer.
+    #[error(transparent)]
+    Ledger(#[from] ledger::Error),
+    /// More bytes than a share may have.
+    #[error("larger than a share may be")]
+    TooLarge,
+    /// The manifest does not fit into its limit.
+    #[error("too many names, or too long a note")]
+    ManifestTooLong,
+    /// Sealed bytes that do not open.
+    #[error(transparent)]
+    Seal(#[from] seal::Error),
+    /// Bytes that should be there are not.
+    #[error("stored bytes are missing")]
+    Missing,
+}
+
+impl From<blobs::Error> for Error {
+    fn from(error: blobs::Error) -> Self {
+        match error {
+            blobs::Error::Missing => Self::Missing,
+            blobs::Error::Full => ledger::Error::Full.into(),
+            blobs::Error::Unavailable(why) => ledger::Error::Unavailable(why).into(),
+        }
+    }
+}
+
+/// What the store gives.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What holds for every share.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Plain bytes of a share at the most.
+    pub max_size: u64,
+    /// How long a claim lasts without a byte moving.
+    pub lease: Duration,
+    /// How long a resumable upload may take.
+    pub upload_window: Duration,
+}
+
+/// Shares, whatever they lie on.
+pub struct Store {
+    /// Where "once" is decided.
+    pub ledger: Box<dyn Ledger>,
+    blobs: Box<dyn Blobs>,
+    /// What holds for every share.
+    pub limits: Limits,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+impl Store {
+    /// A store on these two.
+    pub fn new(ledger: Box<dyn Ledger>, blobs: Box<dyn Blobs>, limits: Limits) -> Arc<Self> {
+        Arc::new(Self { ledger, blobs, limits, metrics: Metrics::default() })
+    }
+
+    /// Sealed content of one share, in bytes at the most.
+    pub fn max_sealed(&self) -> u64 {
+        seal::sealed_len(self.limits.max_size)
+    }
+
+    /// Begins an upload whose length, where known, is reserved.
+    ///
+    /// # Errors
+    /// [`ledger::Error::Full`]; [`Error::TooLarge`].
+    pub async fn begin(&self, upload: &NewUpload) -> Result<()> {
+        if let Some(length) = upload.length {
+            self.check_length(length, upload.manifest_len).await?;
+        }
+        Ok(self.ledger.begin(upload, now()).await?)
+    }
+
+    /// Sets the length of an upload that deferred it.
+    ///
+    /// # Errors
+    /// [`ledger::Error::Full`]; [`Error::TooLarge`]; [`ledger::Error::Conflict`] where it has another.
+    pub async fn declare(&self, id: &ShareId, token: &Digest, upload: &Upload, length: u64) -> Result<()> {
+        self.check_length(length, upload.manifest_len).await?;
+        Ok(self.ledger.declare(id, token, length, now()).await?)
+    }
+
+    async fn check_length(&self, length: u64, manifest_len: u64) -> Result<()> {
+        if length.saturating_sub(manifest_len) > self.max_sealed() {
+            return Err(Error::TooLarge);
+        }
+        Ok(self.blobs.room(length).await?)
+    }
+
+    /// The upload as it stands. Where all bytes are here but a crash came before the publishing, that is made up for.
+    ///
+    /// # Errors
+    /// [`ledger::Error::Unknown`].
+    pub async fn upload(&self, id: &ShareId, token: &Digest) -> Result<Upload> {
+        let mut upload = self.ledger.upload(id, token, now()).await?;
+        if upload.expires_at.is_none() && upload.length == Some(upload.offset) {
+            upload.expires_at = Some(self.publish(id, token, &upload).await?);
+        }
+        Ok(upload)
+    }
+
+    /// Makes a share of an upload whose bytes are all durable.
+    async fn publish(&self, id: &ShareId, token: &Digest, upload: &Upload) -> Result<Timestamp> {
+        let base = upload.manifest_len;
+        let pieces: Vec<Bytes> = self.blobs.read(id, 0..base).await?.try_collect().await?;
+        let publish = Publish {
+            id: *id,
+            token: *token,
+            terms: upload.terms,
+            manifest: pieces.concat().into(),
+            size: upload.offset - base,
+            base,
+            inline: None,
+            begin: None,
+        };
+        let expires_at = self.ledger.publish(&publish, now()).await?;
+        // Only where blobs vanish by themselves; until then their time was the upload's window.
+        self.blobs.keep(id, expires_at).await?;
+        self.metrics.uploads.inc();
+        Ok(expires_at)
+    }
+
+    /// Gives an upload up and frees what came of it.
+    ///
+    /// # Errors
+    /// [`ledger::Error::Unknown`]; [`ledger::Error::Published`].
+    pub async fn abandon(&self, id: &ShareId, token: &Digest) -> Result<()> {
+        let remains = self.ledger.abandon(id, token, now()).await?;
+        self.free(id, remains).await
+    }
+
+    /// Asks for the right to download.
+    ///
+    /// # Errors
+    /// As [`Ledger::claim`].
+    pub async fn claim(&self, id: &ShareId, request: &ClaimRequest) -> Result<Grant> {
+        let grant = self.ledger.claim(id, request, now()).await?;
+        if !grant.repeated {
+            self.metrics.claims.inc();
+        }
+        if !grant.lease.inline {
+            self.blobs.keep(id, grant.lease.lease_expires_at).await?;
+        }
+        Ok(grant)
+    }
+
+    /// The recipient has everything: the bytes are freed unless somebody else may still come.
+    ///
+    /// # Errors
+    /// [`ledger::Error::Unknown`]; [`ledger::Error::Ended`] where the claim lapsed before.
+    pub async fn finish(&self, id: &ShareId, claim: &Digest) -> Result<()> {
+        let remains = self.ledger.finish(id, claim, now()).await?;
+        self.metrics.finishes.inc();
+        self.free(id, remains).await
+    }
+
+    /// Withdraws the share.
+    ///
+    /// # Errors
+    /// [`ledger::Error::Unknown`]; [`ledger::Error::Claimed`].
+    pub async fn revoke(&self, id: &ShareId, by: Revoker) -> Result<()> {
+        let remains = self.ledger.revoke(id, by, now()).await?;
+        self.free(id, remains).await
+    }
+
+    /// Frees the bytes that nobody may read any more. Where that fails the sweep does it later, so the caller's deed stands.
+    async fn free(&self, id: &ShareId, remains: Remains) -> Result<()> {
+        if remains == Remains::Blob {
+            match self.blobs.free(id).await {
+                Ok(()) => drop(self.ledger.freed(id, now()).await),
+                Err(error) => tracing::warn!(%error, "bytes are left for the sweep to free"),
+            }
+        }
+        Ok(())
+    }
+
+    /// The sealed bytes of a lease whose content is in the blobs, from `range.start` on.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] where they are not all there.
+    pub async fn content(&self, id: &ShareId, lease: &Lease, range: std::ops::Range<u64>) -> Result<blobs::Pieces> {
+        Ok(self.blobs.read(id, lease.base + range.start..lease.base + range.end).await?)
+    }
+
+    /// Frees what died with the server before this one. To be called while no other process uses the store.
+    ///
+    /// # Errors
+    /// Where ledger or blobs fail.
+    pub async fn tidy(&self) -> Result<()> {
+        for id in self.blobs.all().await? {
+            if !self.ledger.holds(&id).await? {
+                self.blobs.free(&id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `Ok` where ledger and blobs answer.
+    ///
+    /// # Errors
+    /// [`ledger::Error::Unavailable`].
+    pub async fn ping(&self) -> Result<()> {
+        self.ledger.ping().await?;
+        Ok(self.blobs.ping().await?)
+    }
+}
+
+/// The time by the system's clock.
+pub fn now() -> Timestamp {
+    SystemTime::now().into()
+}

@@ -1,0 +1,152 @@
+//! Bytes on their way in: written as they come, made durable and recorded every now and then.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::{Error, Result, Store, now};
+use crate::blobs::Writer;
+use crate::ledger::{Advance, Upload};
+use crate::metrics::Running;
+use crate::share::{Digest, ShareId, Timestamp};
+
+/// A crash of the server costs at most this much of an upload that can be resumed.
+const STEP: u64 = 32 << 20;
+/// An upload that dies with its connection is given up when it has not been heard of for so long.
+pub(super) const PLAIN_WINDOW: Duration = Duration::from_secs(60);
+/// It is heard of this often.
+const HEARD: Duration = Duration::from_secs(20);
+
+/// One connection's turn at an upload. Dropped, it leaves the upload at the last recorded offset.
+pub struct Incoming {
+    store: Arc<Store>,
+    blob: Box<dyn Writer>,
+    id: ShareId,
+    token: Digest,
+    /// Tells this turn's repeated calls from another turn's.
+    writer: u64,
+    resumable: bool,
+    /// Where the upload stands in the ledger.
+    recorded: u64,
+    /// Where it stands with the bytes taken since.
+    offset: u64,
+    /// No byte may come after this one.
+    end: u64,
+    recorded_at: Instant,
+    _running: Running,
+}
+
+impl Incoming {
+    /// Takes up the upload where it stands.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] where bytes recorded before are not there; [`crate::ledger::Error::Unavailable`].
+    pub async fn resume(store: &Arc<Store>, id: ShareId, token: Digest, upload: &Upload) -> Result<Self> {
+        let most = upload.manifest_len + store.max_sealed();
+        let until = upload.window_ends_at.after(upload.terms.expires_in);
+        Self::open(store, id, token, upload.offset, upload.length.unwrap_or(most), Some(until)).await
+    }
+
+    /// `until` is when the blob may vanish by itself; `None` for an upload that can't be resumed.
+    pub(super) async fn open(
+        store: &Arc<Store>,
+        id: ShareId,
+        token: Digest,
+        offset: u64,
+        end: u64,
+        until: Option<Timestamp>,
+    ) -> Result<Self> {
+        let blob = store.blobs.write(&id, offset, until.unwrap_or_else(|| now().after(PLAIN_WINDOW))).await?;
+        Ok(Self {
+            store: store.clone(),
+            blob,
+            id,
+            token,
+            writer: u64::from_ne_bytes(crate::share::random()),
+            resumable: until.is_some(),
+            recorded: offset,
+            offset,
+            end,
+            recorded_at: Instant::now(),
+            _running: Running::new(&store.metrics),
+        })
+    }
+
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] for bytes past the upload's end, of which none is taken; [`crate::ledger::Error::Full`];
+    /// [`crate::ledger::Error::Conflict`] where another turn got ahead.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        self.write_unrecorded(bytes).await?;
+        let (due, heard) = (self.offset - self.recorded >= STEP, self.recorded_at.elapsed() < HEARD);
+        if due || !(heard || self.resumable) {
+            self.store.blobs.room(STEP.min(self.end - self.offset)).await?;
+            self.record().await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the next bytes, which count only if [`Incoming::end`] is reached: a checksum may yet show that they are wrong.
+    ///
+    /// # Errors
+    /// As [`Incoming::write`].
+    pub async fn write_unrecorded(&mut self, bytes: Bytes) -> Result<()> {
+        let length = bytes.len() as u64;
+        if self.offset + length > self.end {
+            return Err(Error::TooLarge);
+        }
+        self.blob.write(bytes).await?;
+        self.offset += length;
+        Ok(())
+    }
+
+    /// Makes durable and records what came so far.
+    ///
+    /// # Errors
+    /// As [`Incoming::write`].
+    pub async fn record(&mut self) -> Result<()> {
+        let mut window_ends_at = None;
+        if self.resumable {
+            self.blob.sync().await?;
+        } else {
+            let until = now().after(PLAIN_WINDOW);
+            window_ends_at = Some(until);
+            self.store.blobs.keep(&self.id, until).await?;
+        }
+        let Self { id, token, writer, recorded: from, offset: to, .. } = *self;
+        if from != to || window_ends_at.is_some() {
+            let step = Advance { id, token, writer, from, to, window_ends_at };
+            self.store.ledger.advance(&step, now()).await?;
+            (self.recorded, self.recorded_at) = (to, Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Ends this turn: records its bytes and, where they are the last, makes the share. Gives the offset reached,
+    /// and when the share expires.
+    ///
+    /// # Errors
+    /// As [`Incoming::write`].
+    pub async fn end(mut self) -> Result<(u64, Option<Timestamp>)> {
+        self.record().await?;
+        let upload = self.store.ledger.upload(&self.id, &self.token, now()).await?;
+        if upload.length != Some(self.offset) {
+            return Ok((self.offset, None));
+        }
+        let expires_at = self.store.publish(&self.id, &self.token, &upload).await?;
+        Ok((self.offset, Some(expires_at)))
+    }
+
+    /// Makes everything durable, for whoever publishes the share.
+    pub(super) async fn whole(&mut self) -> Result<u64> {
+        self.blob.sync().await?;
+        Ok(self.offset)
+    }
+
+    /// Where the upload stands with the bytes taken so far.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+}

@@ -1,0 +1,155 @@
+//! Bytes on their way out: charged to their claim as they are written, and renewing its lease.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{Stream, StreamExt};
+
+use super::{Result, Store, now};
+use crate::ledger::{self, Charge, Lease};
+use crate::metrics::Running;
+use crate::share::{Digest, PLAIN_REMAINS, ShareId};
+
+/// Bytes reserved at a time: what a crash of the server may cost the claim.
+const STEP: u64 = 16 << 20;
+/// What a claim may be served beyond twice its size.
+const SLACK: u64 = 1 << 20;
+
+/// Resolves once the connection has sent everything, or is closed.
+pub type Settle = BoxFuture<'static, ()>;
+
+/// The meter of one answer. Dropped, it gives back what it reserved and did not need.
+pub struct Metered {
+    store: Arc<Store>,
+    id: ShareId,
+    claim: Digest,
+    limit: u64,
+    /// Of the answer, what is not yet reserved.
+    unreserved: u64,
+    /// Reserved, and not yet written.
+    reserved: u64,
+    /// Not yet written.
+    remaining: u64,
+    charged_at: Instant,
+    /// Set for a plain download, whose recipient can't finish the claim.
+    settle: Option<Settle>,
+    _running: Running,
+}
+
+impl Metered {
+    /// Reserves the first bytes of an answer of `length` bytes; `total` bytes is what the whole would have. Gives the sealed
+    /// content too, where the ledger holds it. `settle` shortens the lease to [`PLAIN_REMAINS`] once it resolves.
+    ///
+    /// # Errors
+    /// [`ledger::Error::BudgetSpent`] before any byte; [`ledger::Error::Ended`].
+    pub async fn start(
+        store: &Arc<Store>,
+        id: ShareId,
+        claim: Digest,
+        lease: &Lease,
+        (length, total): (u64, u64),
+        settle: Option<Settle>,
+    ) -> Result<(Self, Option<Bytes>)> {
+        let limit = 2 * lease.size.max(total) + SLACK;
+        if lease.served + length > limit {
+            return Err(ledger::Error::BudgetSpent.into());
+        }
+        if !lease.inline {
+            store.blobs.keep(&id, now().after(store.limits.lease)).await?;
+        }
+        let mut meter = Self {
+            store: store.clone(),
+            id,
+            claim,
+            limit,
+            unreserved: length,
+            reserved: 0,
+            remaining: length,
+            charged_at: Instant::now(),
+            settle,
+            _running: Running::new(&store.metrics),
+        };
+        let inline = meter.reserve(if lease.inline { length } else { STEP }).await?;
+        Ok((meter, inline))
+    }
+
+    /// Passes `pieces` on, `length` bytes in all, as long as the claim pays for them.
+    pub fn pass(self, pieces: impl Stream<Item = Result<Bytes>> + Send + 'static) -> BoxStream<'static, Result<Bytes>> {
+        stream::unfold(Some((self, pieces.boxed())), |state| async move {
+            let (mut meter, mut pieces) = state?;
+            match pieces.next().await? {
+                Ok(piece) => match meter.count(piece.len() as u64).await {
+                    Ok(()) => Some((Ok(piece), Some((meter, pieces)))),
+                    Err(error) => Some((Err(error), None)),
+                },
+                Err(error) => Some((Err(error), None)),
+            }
+        })
+        .boxed()
+    }
+
+    async fn count(&mut self, bytes: u64) -> Result<()> {
+        let stale = self.charged_at.elapsed() > self.store.limits.lease / 3;
+        if bytes > self.reserved {
+            self.reserve(STEP.max(bytes - self.reserved)).await?;
+            self.store.blobs.keep(&self.id, now().after(self.store.limits.lease)).await?;
+        } else if stale {
+            self.charge(0).await?;
+            self.store.blobs.keep(&self.id, now().after(self.store.limits.lease)).await?;
+        }
+        self.reserved -= bytes;
+        self.remaining -= bytes;
+        self.store.metrics.served.inc_by(bytes);
+        Ok(())
+    }
+
+    async fn reserve(&mut self, bytes: u64) -> Result<Option<Bytes>> {
+        let bytes = bytes.min(self.unreserved);
+        if bytes == 0 {
+            return Ok(None);
+        }
+        let inline = self.charge(i64::try_from(bytes).unwrap_or(i64::MAX)).await?;
+        self.unreserved -= bytes;
+        self.reserved += bytes;
+        Ok(inline)
+    }
+
+    async fn charge(&mut self, bytes: i64) -> Result<Option<Bytes>> {
+        let lease_expires_at = now().after(self.store.limits.lease);
+        let charge = Charge { bytes, limit: self.limit, lease_expires_at };
+        let inline = self.store.ledger.charge(&self.id, &self.claim, &charge, now()).await?;
+        self.charged_at = Instant::now();
+        Ok(inline)
+    }
+}
+
+impl Drop for Metered {
+    fn drop(&mut self) {
+        let settle = self.settle.take().filter(|_| self.remaining == 0);
+        if self.reserved == 0 && settle.is_none() {
+            return;
+        }
+        let (store, id, claim, limit) = (self.store.clone(), self.id, self.claim, self.limit);
+        let back = -i64::try_from(self.reserved).unwrap_or(0);
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            let lease = store.limits.lease;
+            let charge = |bytes, rest| Charge { bytes, limit, lease_expires_at: now().after(rest) };
+            let Some(mut settle) = settle else {
+                return drop(store.ledger.charge(&id, &claim, &charge(back, lease), now()).await);
+            };
+            // What the kernel still holds for a slow recipient keeps the lease alive.
+            while tokio::time::timeout(lease / 3, &mut settle).await.is_err() {
+                if store.ledger.charge(&id, &claim, &charge(0, lease), now()).await.is_err() {
+                    return;
+                }
+            }
+            let rest = PLAIN_REMAINS.min(lease);
+            let _ = store.ledger.charge(&id, &claim, &charge(back, rest), now()).await;
+            let _ = store.blobs.keep(&id, now().after(rest)).await;
+        });
+    }
+}

@@ -1,0 +1,191 @@
+//! A plain upload: sealed as its bytes stream in, so that no store ever holds plaintext.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::incoming::PLAIN_WINDOW;
+use super::{Error, Incoming, Result, Store, now};
+use crate::ledger::{NewUpload, Publish, Terms};
+use crate::seal::{File, KeyMaterial, Keys, Kind, Manifest, Sealer, sealed_len};
+use crate::share::{INLINE_MAX, ShareId, Timestamp, Token};
+
+/// What the sender settles once everything is here.
+#[derive(Debug, Clone)]
+pub struct Settled {
+    /// Whether the recipient needs a password.
+    pub password: bool,
+    /// From publishing to expiry.
+    pub expires_in: Duration,
+    /// How many claims may be granted.
+    pub downloads: u32,
+    /// To the recipient.
+    pub note: String,
+}
+
+/// A plain upload under way. Dropped unfinished, it is given up a minute later; [`Sealing::abandon`] frees it at once.
+pub struct Sealing {
+    store: Arc<Store>,
+    keys: Keys,
+    sealer: Sealer,
+    upload: NewUpload,
+    /// Sealed pieces that wait, while it may still fit into the ledger's record.
+    small: Vec<Bytes>,
+    incoming: Option<Incoming>,
+    files: Vec<File>,
+    checksum: crc32fast::Hasher,
+    /// Plain bytes of all files so far.
+    plain: u64,
+}
+
+impl Sealing {
+    /// Begins a plain upload of at most `expected` plain bytes, where that is known: then it is refused here if it does not fit.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`]; [`crate::ledger::Error::Full`].
+    pub async fn start(store: &Arc<Store>, key: &KeyMaterial, owner: &Token, expected: Option<u64>) -> Result<Self> {
+        if expected.is_some_and(|plain| plain > store.limits.max_size) {
+            return Err(Error::TooLarge);
+        }
+        let keys = Keys::derive(key);
+        let (sealer, header) = Sealer::new(&keys.content);
+        let terms =
+            Terms { verifier: keys.proof.verifier(), password: false, expires_in: Duration::ZERO, downloads: 1 };
+        let upload = NewUpload {
+            id: ShareId::random(),
+            token: Token::random().digest(),
+            owner: owner.digest(),
+            terms,
+            length: expected.map(sealed_len),
+            manifest_len: 0,
+            window_ends_at: now().after(PLAIN_WINDOW),
+            resumable: false,
+        };
+        let mut sealing = Self {
+            store: store.clone(),
+            keys,
+            sealer,
+            upload,
+            small: vec![header],
+            incoming: None,
+            files: Vec::new(),
+            checksum: crc32fast::Hasher::new(),
+            plain: 0,
+        };
+        if sealing.upload.length.is_some_and(|sealed| sealed > INLINE_MAX) {
+            sealing.incoming().await?;
+        }
+        Ok(sealing)
+    }
+
+    /// The share that it will be.
+    pub fn id(&self) -> ShareId {
+        self.upload.id
+    }
+
+    /// How many files there are so far.
+    pub fn files(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Begins the next file.
+    pub fn file(&mut self, name: String, media_type: String, kind: Option<Kind>) {
+        self.end_file();
+        self.files.push(File { name, media_type, size: Some(0), crc32: None, kind });
+    }
+
+    fn end_file(&mut self) {
+        let checksum = std::mem::take(&mut self.checksum).finalize();
+        if let Some(file) = self.files.last_mut() {
+            file.crc32 = Some(checksum);
+        }
+    }
+
+    /// Takes the next bytes of the file begun last.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`]; [`crate::ledger::Error::Full`].
+    pub async fn write(&mut self, mut bytes: Bytes) -> Result<()> {
+        self.plain += bytes.len() as u64;
+        if self.plain > self.store.limits.max_size {
+            return Err(Error::TooLarge);
+        }
+        self.checksum.update(&bytes);
+        if let Some(size) = self.files.last_mut().and_then(|file| file.size.as_mut()) {
+            *size += bytes.len() as u64;
+        }
+        while !bytes.is_empty() {
+            if let Some(record) = self.sealer.push(&mut bytes) {
+                self.incoming().await?.write(record).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The way into the blobs, once the upload is known to be too large for the ledger's record.
+    async fn incoming(&mut self) -> Result<&mut Incoming> {
+        if self.incoming.is_none() {
+            self.store.begin(&self.upload).await?;
+            let NewUpload { id, token, .. } = self.upload;
+            let end = self.store.max_sealed();
+            let mut incoming = Incoming::open(&self.store, id, token, 0, end, None).await?;
+            for piece in self.small.drain(..) {
+                incoming.write(piece).await?;
+            }
+            self.incoming = Some(incoming);
+        }
+        self.incoming.as_mut().ok_or(Error::Missing)
+    }
+
+    /// Publishes what came, and says until when it waits.
+    ///
+    /// # Errors
+    /// [`Error::ManifestTooLong`]; [`crate::ledger::Error::Full`].
+    pub async fn finish(&mut self, settled: Settled) -> Result<Timestamp> {
+        self.end_file();
+        let manifest = Manifest { v: 1, files: std::mem::take(&mut self.files), note: settled.note };
+        let manifest = manifest.seal(&self.keys).map_err(|_| Error::ManifestTooLong)?;
+        let (sealer, _) = Sealer::new(&self.keys.content);
+        let last = std::mem::replace(&mut self.sealer, sealer).finish();
+        let size = sealed_len(self.plain);
+        let inline = self.incoming.is_none() && size <= INLINE_MAX;
+        let content = if inline {
+            self.small.push(last);
+            Some(Bytes::from(self.small.concat()))
+        } else {
+            let incoming = self.incoming().await?;
+            incoming.write(last).await?;
+            incoming.whole().await?;
+            None
+        };
+        let Settled { password, expires_in, downloads, .. } = settled;
+        let terms = Terms { password, expires_in, downloads, ..self.upload.terms };
+        let publish = Publish {
+            id: self.upload.id,
+            token: self.upload.token,
+            terms,
+            manifest: manifest.into(),
+            size,
+            base: 0,
+            inline: content,
+            begin: inline.then_some(self.upload),
+        };
+        let expires_at = self.store.ledger.publish(&publish, now()).await?;
+        if !inline {
+            self.store.blobs.keep(&self.upload.id, expires_at).await?;
+        }
+        self.store.metrics.uploads.inc();
+        Ok(expires_at)
+    }
+
+    /// Gives it up and frees what came of it.
+    pub async fn abandon(self) {
+        let Self { store, upload, incoming, .. } = self;
+        if incoming.is_some() || upload.length.is_some() {
+            drop(incoming);
+            // Where that fails, the sweep does it a minute later.
+            let _ = store.abandon(&upload.id, &upload.token).await;
+        }
+    }
+}
