@@ -43,9 +43,9 @@ impl Share {
 
     fn metadata(&self, proof: &Proof) -> String {
         let (manifest, verifier) = (self.manifest.to_string(), proof.verifier().to_string());
-        let length = self.payload.len();
-        let (manifest, verifier) = (STANDARD.encode(manifest), STANDARD.encode(verifier));
-        format!("Upload-Length: {length}\r\nUpload-Metadata: manifest {manifest},verifier {verifier}\r\n")
+        let pairs = [("manifest", &*manifest), ("verifier", &verifier), ("expires_in", "86400"), ("downloads", "1")];
+        let pairs = pairs.map(|(key, value)| format!("{key} {}", STANDARD.encode(value)));
+        format!("Upload-Length: {}\r\nUpload-Metadata: {}\r\n", self.payload.len(), pairs.join(","))
     }
 
     /// Uploads in parts; gives the share's id.

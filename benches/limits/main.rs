@@ -1,6 +1,6 @@
 //! How near the server comes to what the machine can do: each kind of work beside its limit, in turns, in the same run.
 //!
-//! `scripts/bench [--full] [big|redis|cycles|memory|start]…`. `RUNS` (5), `SIZE` in MiB (1024), `SECONDS` of cycles (3).
+//! `scripts/bench [--full] [--without-redis] [big|redis|cycles|memory|start]…`. `RUNS` (5), `SIZE` in MiB (1024), `SECONDS` of cycles (3).
 
 mod http;
 mod load;
@@ -12,7 +12,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use load::{Cycles, Trip, at_once, cycles, plain, sealed, webdav, webdav_cycles};
-use process::Process;
+use process::{Process, warm};
 use table::{Row, median, print};
 
 const MIB: u64 = 1 << 20;
@@ -24,6 +24,7 @@ struct Options {
     size: u64,
     cycling: Duration,
     full: bool,
+    redis: bool,
 }
 
 fn main() {
@@ -34,6 +35,7 @@ fn main() {
         size: number("SIZE", 1024) * MIB,
         cycling: Duration::from_secs(number("SECONDS", 3)),
         full: arguments.iter().any(|a| a == "--full"),
+        redis: !arguments.iter().any(|a| a == "--without-redis"),
     };
     let chosen: Vec<&String> = arguments.iter().filter(|a| !a.starts_with("--")).collect();
     let wants = |name: &str| chosen.is_empty() || chosen.iter().any(|&a| a == name);
@@ -44,7 +46,7 @@ fn main() {
     if wants("big") {
         big(&options);
     }
-    if wants("redis") {
+    if wants("redis") && options.redis {
         on_redis(&options);
     }
     if wants("cycles") {
@@ -52,8 +54,9 @@ fn main() {
     }
     if wants("memory") {
         memory("embedded", None, &options);
-        let redis = Process::redis();
-        memory("Redis", Some(&redis), &options);
+        if options.redis {
+            memory("Redis", Some(&Process::redis()), &options);
+        }
     }
     if wants("start") {
         let starts: Vec<f64> = (0..10).map(|_| Process::first_answer()).collect();
@@ -69,7 +72,9 @@ impl Pair {
         Self(Row::new(&format!("{name} up")), Row::new(&format!("{name} down")))
     }
 
-    fn add(&mut self, size: u64, trip: &Trip) {
+    fn add(&mut self, size: u64, trip: impl FnOnce() -> Trip) {
+        warm(size);
+        let trip = trip();
         for (row, cost) in [(&mut self.0, trip.up), (&mut self.1, trip.down)] {
             row.add(size as f64 / cost.seconds / 1e6, cost, size as f64 / (1 << 30) as f64);
         }
@@ -80,9 +85,9 @@ fn big(options: &Options) {
     let (nginx, server) = (Process::nginx(), Process::ours(None));
     let mut pairs = [Pair::new("nginx WebDAV"), Pair::new("sealed, embedded"), Pair::new("plain, embedded")];
     for _ in 0..options.runs {
-        pairs[0].add(options.size, &webdav(&nginx, options.size));
-        pairs[1].add(options.size, &sealed(&server, options.size));
-        pairs[2].add(options.size, &plain(&server, options.size));
+        pairs[0].add(options.size, || webdav(&nginx, options.size));
+        pairs[1].add(options.size, || sealed(&server, options.size));
+        pairs[2].add(options.size, || plain(&server, options.size));
     }
     let title = format!("one file of {} MiB, MB/s", options.size / MIB);
     print(&title, "CPU s/GiB", &pairs.each_ref().map(|pair| &pair.0));
@@ -98,9 +103,9 @@ fn on_redis(options: &Options) {
     for _ in 0..options.runs {
         set.figures.push(redis_benchmark(&redis, "set", options.size / MIB));
         get.figures.push(redis_benchmark(&redis, "get", options.size / MIB));
-        pairs[0].add(options.size, &sealed(&server, options.size));
+        pairs[0].add(options.size, || sealed(&server, options.size));
         // A plain share is freed a minute after: on the way there Redis must hold all runs at once.
-        pairs[1].add(options.size, &plain(&server, options.size));
+        pairs[1].add(options.size, || plain(&server, options.size));
     }
     let title = format!("one file of {} MiB, MB/s", options.size / MIB);
     print(&title, "CPU s/GiB", &[&set, &pairs[0].0, &pairs[1].0]);
@@ -120,15 +125,19 @@ fn redis_benchmark(redis: &Process, command: &str, count: u64) -> f64 {
 }
 
 fn small(options: &Options) {
-    let (nginx, embedded, redis) = (Process::nginx(), Process::ours(None), Process::redis());
-    let on_redis = Process::ours(Some(&redis));
-    let mut rows = ["nginx PUT, GET, DELETE", "embedded", "Redis"].map(Row::new);
+    let (nginx, embedded) = (Process::nginx(), Process::ours(None));
+    let redis = options.redis.then(Process::redis);
+    let on_redis = redis.as_ref().map(|redis| Process::ours(Some(redis)));
+    let mut rows = vec![Row::new("nginx PUT, GET, DELETE"), Row::new("embedded")];
+    rows.extend(on_redis.as_ref().map(|_| Row::new("Redis")));
     for _ in 0..options.runs {
         add_cycles(&mut rows[0], &webdav_cycles(&nginx, CLIENTS, options.cycling, SMALL));
         add_cycles(&mut rows[1], &cycles(&embedded, CLIENTS, options.cycling, SMALL));
-        add_cycles(&mut rows[2], &cycles(&on_redis, CLIENTS, options.cycling, SMALL));
+        if let Some(server) = &on_redis {
+            add_cycles(&mut rows[2], &cycles(server, CLIENTS, options.cycling, SMALL));
+        }
     }
-    print("4 KiB: create, claim, read; /s", "CPU ms/cycle", &rows.each_ref());
+    print("4 KiB: create, claim, read; /s", "CPU ms/cycle", &rows.iter().collect::<Vec<_>>());
     println!("target: ≥ 6000 a second, by {CLIENTS} clients");
 }
 

@@ -1,7 +1,7 @@
 //! The servers under test: started on free ports, ended with the value, their cost read from `/proc`.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -162,6 +162,14 @@ impl Drop for Process {
             let _ = fs::remove_dir_all(&self.dir);
         }
     }
+}
+
+/// Touches `bytes` of memory and lets them go: a virtual machine gets back slowly what its host took from it meanwhile.
+pub(crate) fn warm(bytes: u64) {
+    let dir = scratch("warm");
+    let mut file = fs::File::create(dir.join("zeros")).expect("a file");
+    std::io::copy(&mut std::io::repeat(0).take(bytes + bytes / 8), &mut file).expect("room");
+    fs::remove_dir_all(dir).expect("our own folder");
 }
 
 fn cpu(pid: u32) -> f64 {
