@@ -101,7 +101,7 @@ pub fn router(app: App) -> Router {
         .route("/receipts/{id}/events", get(receipts::events));
     let plain = Router::new()
         .route("/", get(pages::send).post(plain::form::send).put(plain::put_unnamed))
-        .route("/{name}", put(plain::put))
+        .route("/{name}", put(plain::put).get(|| async { Error::NotFound }))
         .layer(DefaultBodyLimit::disable());
     Router::new()
         .merge(plain)

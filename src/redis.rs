@@ -1,1 +1,170 @@
-//! One connection to Redis.
+//! Redis, as the ledger and the blobs use it: connections that come back by themselves, and how much room there is.
+//!
+//! What kind of Redis it is (one node, by now) is known here alone. It knows neither shares nor chunks.
+
+mod link;
+mod room;
+mod script;
+mod start;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, RedisResult, Value};
+use tokio::sync::Semaphore;
+use tokio_util::task::AbortOnDropHandle;
+
+use link::Link;
+pub(crate) use room::{RESERVED, Room};
+pub(crate) use script::{Call, Script};
+pub use start::connect;
+
+/// How long the answer to a transition may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// How long up to 1 MiB may take, behind others on the same connection.
+const BULK_WITHIN: Duration = Duration::from_secs(20);
+/// Connections for bytes: apart from the ledger's, so that no transition waits behind a chunk.
+const BULK_LINKS: usize = 4;
+/// Chunks that all writers together have under way. The driver holds each up to three times while it is sent.
+const CHUNKS_UNDER_WAY: usize = 8;
+
+/// Where Redis is, and what may be kept in it.
+#[derive(Clone)]
+pub struct Settings {
+    /// Where it is.
+    pub server: Server,
+    /// The most that Redis may hold, in bytes; its own `maxmemory` counts where that is less.
+    pub max_storage: Option<u64>,
+    /// Whether to run on a Redis that evicts keys when it is full, and with them somebody's share.
+    pub allow_eviction: bool,
+    /// How long to wait for a Redis that isn't there yet at the start.
+    pub patience: Duration,
+}
+
+/// One Redis server.
+#[derive(Clone)]
+pub enum Server {
+    /// `redis://[[user]:password@]host[:port][/db]`, or `redis+unix:///path`.
+    Url(String),
+    /// The same in parts.
+    Parts {
+        /// Name or address.
+        host: String,
+        /// 6379, as a rule.
+        port: u16,
+        /// The number of the database.
+        db: i64,
+        /// With Redis 6 and later.
+        username: Option<String>,
+        /// As `requirepass` or the user's ACL has it.
+        password: Option<String>,
+    },
+}
+
+/// A connected Redis. It reconnects by itself; dropped, it stops doing so.
+pub struct Redis {
+    ledger: Link,
+    bulk: Vec<Link>,
+    turn: AtomicUsize,
+    under_way: Arc<Semaphore>,
+    room: Arc<Room>,
+    _sampler: AbortOnDropHandle<()>,
+}
+
+impl Redis {
+    /// Runs a transition: one round trip.
+    pub(crate) async fn run(&self, call: &Call<'_>) -> Result<Value, Failure> {
+        match self.ledger.query(call.by_hash()).await {
+            Err(error) if script::is_unknown(&error) => Ok(self.ledger.query(&call.by_text()).await?),
+            result => Ok(result?),
+        }
+    }
+
+    /// Sends one small command.
+    pub(crate) async fn ask(&self, command: &Cmd) -> Result<Value, Failure> {
+        Ok(self.ledger.query(command).await?)
+    }
+
+    /// Sends small commands, in one round trip; gives their answers in order.
+    pub(crate) async fn ask_all(&self, commands: &Pipeline) -> Result<Vec<Value>, Failure> {
+        Ok(self.ledger.query_all(commands).await?)
+    }
+
+    /// Sends a command that moves many bytes.
+    pub(crate) async fn bulk(&self, command: &Cmd) -> Result<Value, Failure> {
+        Ok(self.bulk_link().query(command).await?)
+    }
+
+    /// Sends commands that move many bytes; gives their answers in order.
+    pub(crate) async fn bulk_all(&self, commands: &Pipeline) -> Result<Vec<Value>, Failure> {
+        Ok(self.bulk_link().query_all(commands).await?)
+    }
+
+    /// Bounds the chunks that all writers together have under way: one permit each.
+    pub(crate) fn under_way(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.under_way)
+    }
+
+    /// How much room there is.
+    pub(crate) fn room(&self) -> &Room {
+        &self.room
+    }
+
+    /// `Ok` where Redis answers and takes writes: a replica, or one that can't save, refuses any write.
+    pub(crate) async fn ping(&self) -> Result<(), Failure> {
+        self.ask(::redis::cmd("PERSIST").arg("seen")).await.map(drop)
+    }
+
+    fn bulk_link(&self) -> &Link {
+        &self.bulk[self.turn.fetch_add(1, Ordering::Relaxed) % self.bulk.len()]
+    }
+}
+
+/// Why Redis did not do what it was asked.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// No memory is left for it; nothing was changed.
+    Full,
+    /// It is away, can't write, or did not understand: in words, without any of the data.
+    Unavailable(String),
+}
+
+impl From<RedisError> for Failure {
+    fn from(error: RedisError) -> Self {
+        // Redis 6 wraps what a script ran into, and a transaction wraps what its commands did: the text tells in all cases.
+        if error.to_string().contains("OOM command not allowed") {
+            return Self::Full;
+        }
+        Self::Unavailable(match error.code() {
+            Some(code) => format!("redis: {code}"),
+            None => format!("redis: {}", error.category()),
+        })
+    }
+}
+
+/// Opens connections to whichever node takes writes.
+#[derive(Clone)]
+struct Topology {
+    node: Client,
+}
+
+impl Topology {
+    async fn open(&self, within: Duration) -> RedisResult<MultiplexedConnection> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(Duration::from_secs(1)))
+            .set_response_timeout(Some(within))
+            .set_pipeline_buffer_size(1024);
+        let opening = async {
+            let mut connection = self.node.get_multiplexed_async_connection_with_config(&config).await?;
+            // A Redis that is still loading its data accepts connections and refuses everything else.
+            let _: Value = ::redis::cmd("PING").query_async(&mut connection).await?;
+            Ok(connection)
+        };
+        match tokio::time::timeout(Duration::from_secs(2), opening).await {
+            Ok(result) => result,
+            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+        }
+    }
+}

@@ -1,1 +1,286 @@
-//! Blobs in Redis.
+//! Blobs in Redis: chunks of just under 1 MiB, `share:<id>:chunk:<n>`, each with a TTL of its own.
+//!
+//! A single long value would cost its whole length in Redis' output buffer for every slow reader, and end at 512 MiB.
+
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redis::{Cmd, Pipeline, RedisWrite, Value};
+use async_trait::async_trait;
+use bytes::{Buf, Bytes};
+use futures_util::stream::{self, StreamExt};
+use tokio::task::JoinSet;
+
+use super::{Blobs, Error, Pieces, Result, Writer};
+use crate::redis::{Failure, Redis};
+use crate::share::{ShareId, Timestamp};
+
+/// Bytes in a chunk: with Redis' header it is 1 MiB, where the allocator would round 1 MiB and a header up to 1.25 MiB.
+const CHUNK: u64 = 1024 * 1024 - 64;
+/// Chunks that one writer has under way.
+const WRITES_AHEAD: usize = 2;
+/// Chunks that one reader has under way or waiting.
+const READS_AHEAD: usize = 2;
+/// Chunks freed, or kept, in one round trip.
+const BATCH: u64 = 64;
+/// A chunk outlives its blob by this much: the sweeper comes first, and a clock may be off.
+const BACKSTOP: Duration = Duration::from_secs(60);
+
+/// Sealed bytes in Redis.
+pub struct RedisBlobs {
+    redis: Arc<Redis>,
+}
+
+impl RedisBlobs {
+    /// The blobs in `redis`.
+    pub fn new(redis: Arc<Redis>) -> Self {
+        Self { redis }
+    }
+
+    /// [`Error::Missing`] where the blob doesn't reach up to `offset`: writing there would leave a hole.
+    async fn reaches(&self, id: &ShareId, offset: u64) -> Result<()> {
+        let (chunk, within) = match (offset / CHUNK, offset % CHUNK) {
+            (0, 0) => return Ok(()),
+            (chunk, 0) => (chunk - 1, CHUNK),
+            inside => inside,
+        };
+        match self.redis.bulk(::redis::cmd("STRLEN").arg(key(id, chunk))).await? {
+            Value::Int(length) if length.unsigned_abs() >= within => Ok(()),
+            _ => Err(Error::Missing),
+        }
+    }
+}
+
+#[async_trait]
+impl Blobs for RedisBlobs {
+    async fn write(&self, id: &ShareId, offset: u64, until: Timestamp) -> Result<Box<dyn Writer>> {
+        self.reaches(id, offset).await?;
+        Ok(Box::new(RedisWriter {
+            redis: Arc::clone(&self.redis),
+            id: *id,
+            offset,
+            expires_at: until.after(BACKSTOP),
+            waiting: Vec::new(),
+            waits: 0,
+            under_way: JoinSet::new(),
+        }))
+    }
+
+    async fn read(&self, id: &ShareId, range: Range<u64>) -> Result<Pieces> {
+        let (redis, id) = (Arc::clone(&self.redis), *id);
+        let parts = parts(range).map(move |part| piece(Arc::clone(&redis), id, part));
+        let mut pieces = Box::pin(stream::iter(parts).buffered(READS_AHEAD).peekable());
+        // What is missing from the start is told before anybody is promised anything.
+        if let Some(Err(error)) = Pin::as_mut(&mut pieces).peek().await {
+            return Err(error.clone());
+        }
+        Ok(pieces)
+    }
+
+    async fn keep(&self, id: &ShareId, until: Timestamp) -> Result<()> {
+        let expires_at = until.after(BACKSTOP).0;
+        for first in (0..).step_by(BATCH as usize) {
+            let mut batch = Pipeline::with_capacity(BATCH as usize);
+            for chunk in first..first + BATCH {
+                batch.cmd("PEXPIREAT").arg(key(id, chunk)).arg(expires_at);
+            }
+            let moved = self.redis.bulk_all(&batch).await?;
+            if moved.last() != Some(&Value::Int(1)) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn free(&self, id: &ShareId) -> Result<()> {
+        for first in (0..).step_by(BATCH as usize) {
+            let keys: Vec<String> = (first..first + BATCH).map(|chunk| key(id, chunk)).collect();
+            if self.redis.bulk(::redis::cmd("UNLINK").arg(&keys)).await? == Value::Int(0) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn room(&self, bytes: u64) -> Result<()> {
+        if self.redis.room().fits(bytes) { Ok(()) } else { Err(Error::Full) }
+    }
+
+    async fn all(&self) -> Result<Vec<ShareId>> {
+        // Other processes write here too, and what nobody tends vanishes by itself.
+        Ok(Vec::new())
+    }
+
+    async fn ping(&self) -> Result<()> {
+        Ok(self.redis.ping().await?)
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Full => Self::Full,
+            Failure::Unavailable(why) => Self::Unavailable(why),
+        }
+    }
+}
+
+struct RedisWriter {
+    redis: Arc<Redis>,
+    id: ShareId,
+    /// Where what waits begins.
+    offset: u64,
+    expires_at: Timestamp,
+    waiting: Vec<Bytes>,
+    waits: u64,
+    under_way: JoinSet<Result<()>>,
+}
+
+impl RedisWriter {
+    /// Sends what waits, all of it within one chunk.
+    async fn send(&mut self) -> Result<()> {
+        while self.under_way.len() >= WRITES_AHEAD {
+            self.land().await?;
+        }
+        // What this upload has reserved is part of what is free.
+        if self.redis.room().free() < self.waits {
+            return Err(Error::Full);
+        }
+        let permit = self.redis.under_way().acquire_owned().await.map_err(|_| stopped())?;
+        let part = Part { chunk: self.offset / CHUNK, start: self.offset % CHUNK, length: self.waits };
+        let (redis, id, expires_at) = (Arc::clone(&self.redis), self.id, self.expires_at);
+        let pieces = std::mem::take(&mut self.waiting);
+        self.under_way.spawn(async move {
+            let _permit = permit;
+            put(&redis, &id, part, pieces, expires_at).await
+        });
+        self.offset += self.waits;
+        self.waits = 0;
+        Ok(())
+    }
+
+    async fn land(&mut self) -> Result<()> {
+        match self.under_way.join_next().await {
+            None => Ok(()),
+            Some(Ok(result)) => result,
+            Some(Err(_)) => Err(stopped()),
+        }
+    }
+}
+
+#[async_trait]
+impl Writer for RedisWriter {
+    async fn write(&mut self, mut bytes: Bytes) -> Result<()> {
+        while bytes.has_remaining() {
+            let room = CHUNK - (self.offset + self.waits) % CHUNK;
+            let taken = bytes.split_to(bytes.len().min(room as usize));
+            self.waits += taken.len() as u64;
+            let full = taken.len() as u64 == room;
+            self.waiting.push(taken);
+            if full {
+                self.send().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn sync(&mut self) -> Result<()> {
+        if self.waits > 0 {
+            self.send().await?;
+        }
+        while !self.under_way.is_empty() {
+            self.land().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Bytes of one chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Part {
+    chunk: u64,
+    start: u64,
+    length: u64,
+}
+
+fn parts(range: Range<u64>) -> impl Iterator<Item = Part> + Send {
+    let mut at = range.start;
+    std::iter::from_fn(move || {
+        let length = (CHUNK - at % CHUNK).min(range.end.checked_sub(at).filter(|left| *left > 0)?);
+        let part = Part { chunk: at / CHUNK, start: at % CHUNK, length };
+        at += length;
+        Some(part)
+    })
+}
+
+/// Writes a part of a chunk, with the chunk's TTL in the same step: no crash leaves one without.
+async fn put(redis: &Redis, id: &ShareId, part: Part, pieces: Vec<Bytes>, expires_at: Timestamp) -> Result<()> {
+    let key = key(id, part.chunk);
+    let length = part.length as usize;
+    if part.length == CHUNK {
+        let mut set = Cmd::with_capacity(5, length + 128);
+        fill(set.arg("SET").arg(&key), pieces, length);
+        set.arg("PXAT").arg(expires_at.0);
+        redis.bulk(&set).await?;
+    } else {
+        // Never cuts off what another writer of the same bytes has written further on.
+        let mut set = Cmd::with_capacity(4, length + 128);
+        fill(set.arg("SETRANGE").arg(&key).arg(part.start), pieces, length);
+        let mut both = Pipeline::with_capacity(2);
+        both.atomic().add_command(set).cmd("PEXPIREAT").arg(&key).arg(expires_at.0);
+        redis.bulk_all(&both).await?;
+    }
+    redis.room().wrote(part.length);
+    Ok(())
+}
+
+/// Makes one argument of the pieces, and lets go of each as soon as it is copied.
+fn fill(command: &mut Cmd, pieces: Vec<Bytes>, length: usize) {
+    let mut argument = command.bufmut_for_next_arg(length);
+    for piece in pieces {
+        bytes::BufMut::put(&mut argument, piece);
+    }
+}
+
+async fn piece(redis: Arc<Redis>, id: ShareId, part: Part) -> Result<Bytes> {
+    let key = key(&id, part.chunk);
+    let mut get = Cmd::new();
+    if part.length == CHUNK {
+        get.arg("GET").arg(key);
+    } else {
+        get.arg("GETRANGE").arg(key).arg(part.start).arg(part.start + part.length - 1);
+    }
+    match redis.bulk(&get).await? {
+        Value::BulkString(bytes) if bytes.len() as u64 == part.length => Ok(bytes.into()),
+        _ => Err(Error::Missing),
+    }
+}
+
+fn key(id: &ShareId, chunk: u64) -> String {
+    format!("share:{id}:chunk:{chunk}")
+}
+
+fn stopped() -> Error {
+    Error::Unavailable("the writer was stopped".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(chunk: u64, start: u64, length: u64) -> Part {
+        Part { chunk, start, length }
+    }
+
+    #[test]
+    fn a_range_is_cut_at_the_chunks() {
+        let cut = |range| parts(range).collect::<Vec<_>>();
+        assert_eq!(cut(0..0), []);
+        assert_eq!(cut(5..9), [part(0, 5, 4)]);
+        assert_eq!(cut(0..CHUNK), [part(0, 0, CHUNK)]);
+        assert_eq!(cut(CHUNK - 1..CHUNK + 1), [part(0, CHUNK - 1, 1), part(1, 0, 1)]);
+        assert_eq!(cut(1..2 * CHUNK + 1), [part(0, 1, CHUNK - 1), part(1, 0, CHUNK), part(2, 0, 1)]);
+    }
+}

@@ -1,13 +1,12 @@
 //! Bytes on their way out: Range, ETag and the headers that keep a browser from showing them.
 
-use std::ops::{Bound, Range};
+use std::ops::Range;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::Stream;
-use headers::{ETag, HeaderMapExt, IfRange};
 
 use super::error::Error;
 
@@ -19,40 +18,24 @@ pub(crate) struct Wanted {
     /// How many there are in all.
     pub(crate) total: u64,
     partial: bool,
-    etag: ETag,
+    etag: String,
 }
 
 impl Wanted {
-    /// Reads Range and If-Range. Several ranges at once are answered with the whole, as RFC 9110 §14.2 permits.
+    /// Reads Range and If-Range (RFC 9110 §14.2, §13.1.5). Several ranges at once are answered with the whole, as it permits.
     ///
     /// # Errors
     /// [`Error::Range`] where the range begins beyond the end.
-    pub(crate) fn of(headers: &HeaderMap, total: u64, etag: &str) -> Result<Self, Error> {
-        let etag: ETag = format!("\"{etag}\"").parse().map_err(|_| Error::Internal)?;
-        let whole = Self { range: 0..total, total, partial: false, etag: etag.clone() };
-        let Some(range) = headers.typed_get::<headers::Range>() else { return Ok(whole) };
-        if headers.typed_get::<IfRange>().is_some_and(|condition| condition.is_modified(Some(&etag), None)) {
-            return Ok(whole);
-        }
-        let asked = headers.get(header::RANGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        if asked.contains(',') {
-            return Ok(whole);
-        }
-        let (start, end) = range.satisfiable_ranges(total).next().ok_or(Error::Range(total))?;
-        let start = match start {
-            Bound::Included(start) => start,
-            Bound::Excluded(start) => start + 1,
-            Bound::Unbounded => 0,
+    pub(crate) fn of(headers: &HeaderMap, total: u64, tag: &str) -> Result<Self, Error> {
+        let etag = format!("\"{tag}\"");
+        let same = headers.get(header::IF_RANGE).is_none_or(|condition| condition.as_bytes() == etag.as_bytes());
+        let asked = headers.get(header::RANGE).filter(|_| same).and_then(|value| value.to_str().ok()).and_then(single);
+        let range = match asked {
+            None => return Ok(Self { range: 0..total, total, partial: false, etag }),
+            Some((Some(first), last)) => first..last.map_or(total, |last| last.saturating_add(1).min(total)),
+            Some((None, last)) => total.saturating_sub(last.unwrap_or(0))..total,
         };
-        let end = match end {
-            Bound::Included(end) => end.saturating_add(1).min(total),
-            Bound::Excluded(end) => end.min(total),
-            Bound::Unbounded => total,
-        };
-        if start >= end {
-            return Err(Error::Range(total));
-        }
-        Ok(Self { range: start..end, partial: true, ..whole })
+        if range.is_empty() { Err(Error::Range(total)) } else { Ok(Self { range, total, partial: true, etag }) }
     }
 
     /// How many bytes are asked for.
@@ -69,7 +52,7 @@ impl Wanted {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'"));
         headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-        headers.typed_insert(self.etag.clone());
+        headers.extend(HeaderValue::from_str(&self.etag).ok().map(|value| (header::ETAG, value)));
         if self.partial {
             let range = format!("bytes {}-{}/{}", self.range.start, self.range.end - 1, self.total);
             headers.extend(HeaderValue::from_str(&range).ok().map(|value| (header::CONTENT_RANGE, value)));
@@ -77,6 +60,19 @@ impl Wanted {
         }
         response
     }
+}
+
+/// `bytes=FIRST-LAST`, either of which may be missing; `None` for anything else.
+fn single(range: &str) -> Option<(Option<u64>, Option<u64>)> {
+    let (first, last) = range.trim().strip_prefix("bytes=")?.split_once('-')?;
+    let number = |text: &str| match text.trim() {
+        "" => Some(None),
+        digits if digits.bytes().all(|c| c.is_ascii_digit()) => Some(Some(digits.parse().unwrap_or(u64::MAX))),
+        _ => None,
+    };
+    let (first, last) = (number(first)?, number(last)?);
+    let backwards = first.zip(last).is_some_and(|(first, last)| last < first);
+    if backwards || (first.is_none() && last.is_none()) { None } else { Some((first, last)) }
 }
 
 /// A body that streams.
@@ -122,7 +118,7 @@ mod tests {
 
     #[test]
     fn what_is_no_single_range_is_answered_with_the_whole() {
-        for asked in ["bytes=0-1,5-6", "lines=1-2", "bytes=x"] {
+        for asked in ["bytes=0-1,5-6", "lines=1-2", "bytes=x", "bytes=-", "bytes=9-3"] {
             let wanted = wanted(asked, None).unwrap();
             assert_eq!((wanted.range, wanted.partial), (0..100, false), "{asked}");
         }

@@ -1,1 +1,321 @@
-//! Redis ledger.
+//! The ledger in Redis: one script per transition, so that any number of web replicas may share it.
+//!
+//! Keys: `share:<id>` while it waits, `share:<id>:lease:<claim>` while a claim runs, `share:<id>:hits` and `:guesses`,
+//! `upload:<id>:<token>`, `receipt:<id>`, which outlives them all; and for everything together `due`, `reserved`, `seen`.
+//! A script decides by the caller's time: a key's TTL only cleans up behind it.
+
+mod decode;
+mod keys;
+mod scripts;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redis::{Cmd, Pipeline, Value};
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use self::decode::{Record, Reply};
+use self::keys::Keys;
+use self::scripts::Scripts;
+use super::{
+    Advance, Attempt, Charge, ClaimRequest, Error, Grant, Lease, Ledger, NewUpload, Publish, Remains, Result, Revoker,
+    Share, Upload,
+};
+use crate::redis::{Call, Failure, RESERVED, Redis};
+use crate::share::{
+    Digest, Ended, GUESSES_PER_HOUR, GUESSES_PER_MINUTE, History, Network, RECEIPT_KEPT, ShareId, State, Timestamp,
+};
+
+const DUE: &str = "due";
+const SEEN: &str = "seen";
+/// How many shares [`Ledger::due`] gives at once.
+const DUE_AT_ONCE: usize = 100;
+
+/// Shares, leases and receipts in Redis.
+pub struct RedisLedger {
+    redis: Arc<Redis>,
+    scripts: Scripts,
+}
+
+impl RedisLedger {
+    /// The ledger in `redis`.
+    pub fn new(redis: Arc<Redis>) -> Self {
+        Self { redis, scripts: Scripts::new() }
+    }
+
+    async fn run(&self, call: Call<'_>, now: Timestamp) -> Result<Reply> {
+        Reply::of(self.redis.run(&call).await?, now, None)
+    }
+
+    /// Runs a transition for somebody who shows a proof, and may then know what became of the share.
+    async fn run_for(&self, verifier: &Digest, call: Call<'_>, now: Timestamp) -> Result<Reply> {
+        Reply::of(self.redis.run(&call).await?, now, Some(verifier))
+    }
+
+    async fn record(&self, keys: &Keys) -> Result<Option<Record>> {
+        let answer = self.redis.ask(::redis::cmd("HGETALL").arg(keys.receipt())).await?;
+        Record::of(answer)
+    }
+
+    /// Puts off what the sweeper found not to be due after all.
+    async fn defer(&self, id: &ShareId, seen: i64, free_at: Timestamp) -> Result<()> {
+        let call = self.scripts.defer.call(&[DUE], 64).arg(Keys::of(id).id()).arg(seen).arg(free_at.0);
+        Ok(self.redis.run(&call).await.map(drop)?)
+    }
+}
+
+#[async_trait]
+impl Ledger for RedisLedger {
+    async fn begin(&self, upload: &NewUpload, now: Timestamp) -> Result<()> {
+        let keys = Keys::of(&upload.id);
+        let names = [&*keys.upload(&upload.token), &keys.receipt(), DUE, RESERVED];
+        let terms = &upload.terms;
+        let call = self.scripts.begin.call(&names, 512).arg(now.0).arg(keys.id());
+        let call = call.arg(&upload.token.0[..]).arg(&upload.owner.0[..]).arg(&terms.verifier.0[..]);
+        let call = call.arg(u8::from(terms.password)).arg(terms.downloads).arg(millis(terms.expires_in));
+        let call = call.arg(optional(upload.length)).arg(upload.manifest_len).arg(upload.window_ends_at.0);
+        let call = call.arg(upload.window_ends_at.after(RECEIPT_KEPT).0).arg(self.redis.room().free());
+        self.run(call, now).await.map(drop)
+    }
+
+    async fn upload(&self, id: &ShareId, token: &Digest, now: Timestamp) -> Result<Upload> {
+        let keys = Keys::of(id);
+        let call = self.scripts.upload.call(&[&keys.upload(token), &keys.receipt()], 0);
+        self.run(call, now).await?.upload(token, now)
+    }
+
+    async fn declare(&self, id: &ShareId, token: &Digest, length: u64, now: Timestamp) -> Result<()> {
+        let keys = Keys::of(id);
+        let call = self.scripts.declare.call(&[&keys.upload(token), &keys.receipt(), RESERVED], 128);
+        let call = call.arg(now.0).arg(keys.id()).arg(length).arg(self.redis.room().free());
+        self.run(call, now).await.map(drop)
+    }
+
+    async fn advance(&self, step: &Advance, now: Timestamp) -> Result<()> {
+        let keys = Keys::of(&step.id);
+        let names = [&*keys.upload(&step.token), &keys.receipt(), DUE, RESERVED];
+        let call = self.scripts.advance.call(&names, 256).arg(now.0).arg(keys.id());
+        let call = call.arg(step.writer).arg(step.from).arg(step.to);
+        let call = call.arg(optional(step.window_ends_at.map(|at| at.0)));
+        let call = call.arg(optional(step.window_ends_at.map(|at| at.after(RECEIPT_KEPT).0)));
+        self.run(call.arg(self.redis.room().free()), now).await.map(drop)
+    }
+
+    async fn publish(&self, publish: &Publish, now: Timestamp) -> Result<Timestamp> {
+        let keys = Keys::of(&publish.id);
+        let names = [&*keys.share(), &keys.receipt(), &keys.upload(&publish.token), DUE, RESERVED];
+        let terms = &publish.terms;
+        let expires = now.after(terms.expires_in);
+        let content = publish.inline.as_deref().unwrap_or_default();
+        let bytes = publish.manifest.len() + content.len();
+        let room = self.redis.room();
+        let call = self.scripts.publish.call(&names, bytes + 1024).arg(now.0).arg(keys.id());
+        let call = call.arg(&publish.token.0[..]).arg(&terms.verifier.0[..]).arg(u8::from(terms.password));
+        let call = call.arg(terms.downloads).arg(expires.0).arg(expires.after(RECEIPT_KEPT).0);
+        let call = call.arg(publish.size).arg(publish.base).arg(&publish.manifest[..]);
+        let call = call.arg(u8::from(publish.inline.is_some())).arg(content).arg(u8::from(room.fits(bytes as u64)));
+        let call = match &publish.begin {
+            None => call.arg(0),
+            Some(begin) => {
+                let length = begin.length.unwrap_or(publish.base + publish.size);
+                let call = call.arg(1).arg(&begin.owner.0[..]).arg(begin.window_ends_at.0);
+                call.arg(length).arg(begin.manifest_len)
+            }
+        };
+        let expires = self.run(call, now).await?.time()?;
+        room.wrote(bytes as u64);
+        Ok(expires)
+    }
+
+    async fn abandon(&self, id: &ShareId, token: &Digest, now: Timestamp) -> Result<Remains> {
+        let keys = Keys::of(id);
+        let names = [&*keys.upload(token), &keys.receipt(), DUE, RESERVED];
+        let call = self.scripts.abandon.call(&names, 128).arg(now.0).arg(keys.id());
+        let mut reply = self.run(call.arg(&token.0[..]).arg(now.after(RECEIPT_KEPT).0), now).await?;
+        Ok(if reply.optional().is_some() { Remains::Blob } else { Remains::Nothing })
+    }
+
+    async fn peek(&self, id: &ShareId, attempt: Option<&Attempt>, now: Timestamp) -> Result<Share> {
+        let keys = Keys::of(id);
+        let call = self.scripts.peek.call(&[&keys.share(), &keys.receipt(), &keys.guesses()], 128).arg(now.0);
+        let Some(attempt) = attempt else {
+            let mut reply = self.run(call.arg(""), now).await?;
+            let (size, password, expires_at) = (reply.number()?, reply.flag()?, reply.time()?);
+            return Ok(Share { size, password, expires_at, shown: None });
+        };
+        let call = call.arg(&attempt.verifier.0[..]).arg(&network(&attempt.network)[..]).arg(&LIMITS);
+        let mut reply = self.run_for(&attempt.verifier, call, now).await?;
+        let (size, password, expires_at) = (reply.number()?, reply.flag()?, reply.time()?);
+        Ok(Share { size, password, expires_at, shown: Some((reply.bytes()?, reply.number()?)) })
+    }
+
+    async fn admit(&self, id: &ShareId, from: &Network, now: Timestamp) -> Result<()> {
+        let keys = Keys::of(id);
+        let call = self.scripts.admit.call(&[&keys.share(), &keys.guesses()], 128);
+        self.run(call.arg(now.0).arg(&network(from)[..]).arg(&LIMITS), now).await.map(drop)
+    }
+
+    async fn claim(&self, id: &ShareId, request: &ClaimRequest, now: Timestamp) -> Result<Grant> {
+        let keys = Keys::of(id);
+        let lease = keys.lease(&request.claim);
+        let names = [&*keys.share(), &keys.receipt(), &lease, &keys.hits(), &keys.guesses(), DUE];
+        let ClaimRequest { claim, attempt, lease_expires_at } = request;
+        let call = self.scripts.claim.call(&names, 256).arg(now.0).arg(keys.id()).arg(&claim.0[..]);
+        let call = call.arg(&attempt.verifier.0[..]).arg(&network(&attempt.network)[..]);
+        let call = call.arg(lease_expires_at.0).arg(kept_for()).arg(&LIMITS);
+        let mut reply = self.run_for(&attempt.verifier, call, now).await?;
+        let repeated = reply.flag()?;
+        let (size, base, blob, manifest) = (reply.number()?, reply.number()?, reply.flag()?, reply.bytes()?);
+        let (lease_expires_at, served) = (reply.time()?, reply.number()?);
+        Ok(Grant { lease: Lease { size, base, inline: !blob, manifest, lease_expires_at, served }, repeated })
+    }
+
+    async fn lease(&self, id: &ShareId, claim: &Digest, now: Timestamp) -> Result<Lease> {
+        let keys = Keys::of(id);
+        let call = self.scripts.lease.call(&[&keys.receipt(), &keys.lease(claim)], 32).arg(&claim.0[..]);
+        self.run(call, now).await?.lease(now)
+    }
+
+    async fn charge(&self, id: &ShareId, claim: &Digest, charge: &Charge, now: Timestamp) -> Result<Option<Bytes>> {
+        let keys = Keys::of(id);
+        let names = [&*keys.receipt(), &keys.lease(claim), DUE];
+        let call = self.scripts.charge.call(&names, 256).arg(now.0).arg(keys.id()).arg(&claim.0[..]);
+        let call = call.arg(charge.bytes).arg(charge.limit).arg(charge.lease_expires_at.0).arg(kept_for());
+        Ok(self.run(call, now).await?.optional())
+    }
+
+    async fn finish(&self, id: &ShareId, claim: &Digest, now: Timestamp) -> Result<Remains> {
+        let keys = Keys::of(id);
+        let names = [&*keys.receipt(), &keys.lease(claim), DUE];
+        let call = self.scripts.finish.call(&names, 128).arg(now.0).arg(keys.id()).arg(&claim.0[..]);
+        let mut reply = self.run(call.arg(now.after(RECEIPT_KEPT).0), now).await?;
+        Ok(reply.record()?.map_or(Remains::Nothing, |record| record.remains(now)))
+    }
+
+    async fn revoke(&self, id: &ShareId, by: Revoker, now: Timestamp) -> Result<Remains> {
+        let keys = Keys::of(id);
+        let names = [&*keys.receipt(), &keys.share(), &keys.hits(), &keys.guesses(), DUE, RESERVED];
+        let call = self.scripts.revoke.call(&names, 128).arg(now.0).arg(keys.id());
+        let call = match by {
+            Revoker::Owner(owner) => call.arg(&owner.0[..]),
+            Revoker::Operator => call.arg(""),
+        };
+        let mut reply = self.run(call.arg(now.after(RECEIPT_KEPT).0), now).await?;
+        let Some(record) = reply.record()? else { return Err(Error::Unknown) };
+        // The receipt has ended these, and they would expire by themselves; a script can't name keys that it has to look up.
+        let mut ended: Vec<String> = match by {
+            Revoker::Owner(_) => Vec::new(),
+            Revoker::Operator => record.claims.iter().map(|claim| keys.lease(claim)).collect(),
+        };
+        if record.history.expires_at.is_none() {
+            ended.push(keys.upload(&record.token));
+        }
+        if !ended.is_empty() {
+            self.redis.ask(::redis::cmd("UNLINK").arg(&ended)).await?;
+        }
+        Ok(record.remains(now))
+    }
+
+    async fn receipt(&self, id: &ShareId, owner: &Digest, now: Timestamp) -> Result<History> {
+        let record = self.record(&Keys::of(id)).await?.filter(|record| record.owner == *owner);
+        record.filter(|record| record.is_kept(now)).map(|record| record.history).ok_or(Error::Unknown)
+    }
+
+    async fn hit(&self, id: &ShareId, now: Timestamp) -> Result<bool> {
+        let keys = Keys::of(id);
+        let call = self.scripts.hit.call(&[&keys.share(), &keys.receipt(), &keys.hits()], 16).arg(now.0);
+        Ok(self.redis.run(&call).await? == Value::Int(1))
+    }
+
+    async fn due(&self, now: Timestamp) -> Result<Vec<(ShareId, Ended)>> {
+        let mut due = Vec::new();
+        // What is put off leaves the range, so that each round sees others; a few rounds are enough for one sweep.
+        for _ in 0..8 {
+            let mut range = ::redis::cmd("ZRANGEBYSCORE");
+            range.arg(DUE).arg("-inf").arg(now.0).arg("WITHSCORES").arg("LIMIT").arg(0).arg(DUE_AT_ONCE);
+            let listed = decode::scored(self.redis.ask(&range).await?);
+            let mut receipts = Pipeline::with_capacity(listed.len());
+            for (id, _) in &listed {
+                receipts.add_command({
+                    let mut get = Cmd::new();
+                    get.arg("HGETALL").arg(Keys::of(id).receipt());
+                    get
+                });
+            }
+            if listed.is_empty() {
+                break;
+            }
+            due.clear();
+            let mut put_off = false;
+            for ((id, seen), receipt) in listed.iter().zip(self.redis.ask_all(&receipts).await?) {
+                let Some(record) = Record::of(receipt)? else {
+                    due.push((*id, Ended { state: State::Abandoned, at: Timestamp(*seen) }));
+                    continue;
+                };
+                let free_at = record.history.free_at(now);
+                if free_at <= now {
+                    due.push((*id, record.history.state(now)));
+                } else {
+                    put_off = true;
+                    self.defer(id, *seen, free_at).await?;
+                }
+            }
+            if !put_off || due.len() == DUE_AT_ONCE {
+                break;
+            }
+        }
+        Ok(due)
+    }
+
+    async fn freed(&self, id: &ShareId, _now: Timestamp) -> Result<bool> {
+        let keys = Keys::of(id);
+        let call = self.scripts.freed.call(&[&keys.receipt(), DUE], 64).arg(keys.id());
+        Ok(self.redis.run(&call).await? == Value::Int(1))
+    }
+
+    async fn holds(&self, id: &ShareId) -> Result<bool> {
+        let exists = self.redis.ask(::redis::cmd("HEXISTS").arg(Keys::of(id).receipt()).arg("blob")).await?;
+        Ok(exists == Value::Int(1))
+    }
+
+    async fn seen(&self) -> Result<u64> {
+        match self.redis.run(&self.scripts.seen.call(&[SEEN], 0)).await? {
+            Value::Int(seen) => Ok(seen.unsigned_abs()),
+            _ => Err(decode::misread()),
+        }
+    }
+
+    async fn ping(&self) -> Result<()> {
+        Ok(self.redis.ping().await?)
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Full => Self::Full,
+            Failure::Unavailable(why) => Self::Unavailable(why),
+        }
+    }
+}
+
+const LIMITS: [u32; 2] = [GUESSES_PER_MINUTE, GUESSES_PER_HOUR];
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn kept_for() -> u64 {
+    millis(RECEIPT_KEPT)
+}
+
+/// A network as guesses are counted by it; half a digest tells networks apart well enough.
+fn network(network: &Network) -> [u8; 16] {
+    let digest = network.digest();
+    *digest.0.first_chunk().expect("a digest has 32 bytes")
+}
+
+fn optional(value: Option<impl ToString>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}

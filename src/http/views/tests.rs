@@ -52,6 +52,7 @@ fn history(downloads: u32, claims: Vec<Claim>) -> History {
         expires_at: Some(NOW.after(DAY)),
         revoked_at: None,
         downloads,
+        size: 1,
         opened: 3,
         wrong_proofs: 0,
         claims,

@@ -1,0 +1,44 @@
+-- Once is decided here. KEYS share receipt lease hits guesses due
+-- ARGV now id claim verifier network lease_ends kept_for per_minute per_hour
+local now = tonumber(ARGV[1])
+local field = 'c' .. ARGV[3]
+local had = redis.call('HGET', KEYS[2], field)
+if had then
+  local _, _, ends, finished, served = claim_of(had)
+  local lease = redis.call('HMGET', KEYS[3], 'size', 'base', 'blob', 'manifest')
+  if finished ~= 0 or ends <= now or not lease[1] then return { 'claim', had } end
+  return { 'ok', 1, lease[1], lease[2], lease[3], lease[4], ends, served }
+end
+local share = redis.call('HMGET', KEYS[1], 'verifier', 'password', 'expires', 'left', 'downloads', 'size', 'base', 'blob', 'manifest')
+if not share[1] or tonumber(share[3]) <= now then return { 'gone', redis.call('HGETALL', KEYS[2]) } end
+if share[2] == '1' then
+  local wait = locked(KEYS[5], ARGV[5], now, tonumber(ARGV[8]), tonumber(ARGV[9]))
+  if wait then return { 'locked', wait } end
+end
+if share[1] ~= ARGV[4] then return wrong(KEYS[2], KEYS[5], share[2], ARGV[5], now) end
+
+local granted = share[5] - share[4] + 1
+local ends = tonumber(ARGV[6])
+-- Each branch begins with a write that is allowed at maxmemory: the rest is allowed then too.
+if share[4] == '1' then
+  -- The record becomes the lease's: the share is gone in this very step, and nothing is copied.
+  redis.call('RENAME', KEYS[1], KEYS[3])
+  redis.call('DEL', KEYS[4], KEYS[5])
+else
+  redis.call('PEXPIREAT', KEYS[1], share[3])
+  redis.call('HINCRBY', KEYS[1], 'left', -1)
+  redis.call('HSET', KEYS[3], 'size', share[6], 'base', share[7], 'blob', share[8], 'manifest', share[9])
+  if share[8] == '0' then redis.call('HSET', KEYS[3], 'inline', redis.call('HGET', KEYS[1], 'inline')) end
+end
+redis.call('PEXPIREAT', KEYS[3], ARGV[6])
+local keep = ends
+if share[5] == '1' then
+  redis.call('HSET', KEYS[2], field, '1 ' .. ARGV[1] .. ' ' .. ARGV[6] .. ' 0 0', 'granted', 1)
+else
+  local kept = tonumber(redis.call('HGET', KEYS[2], 'kept') or 0)
+  keep = math.max(ends, kept, tonumber(share[3]))
+  redis.call('HSET', KEYS[2], field, claim_text(granted, ARGV[1], ends, 0, 0), 'granted', granted, 'kept', keep)
+end
+redis.call('PEXPIREAT', KEYS[2], keep + ARGV[7])
+if share[8] == '1' then redis.call('ZADD', KEYS[6], ARGV[6], ARGV[2]) end
+return { 'ok', 0, share[6], share[7], share[8], share[9], ARGV[6], 0 }

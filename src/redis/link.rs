@@ -1,0 +1,128 @@
+//! One connection that comes back by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::Topology;
+
+/// How long a call waits for a connection that is being made anew.
+const RECONNECTED_WITHIN: Duration = Duration::from_secs(1);
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+#[derive(Clone)]
+struct Live {
+    generation: u64,
+    connection: MultiplexedConnection,
+}
+
+/// A connection shared by any number of calls, kept up by a task of its own until it is dropped.
+pub(super) struct Link {
+    live: Arc<watch::Sender<Option<Live>>>,
+    _supervisor: AbortOnDropHandle<()>,
+}
+
+impl Link {
+    /// A link that starts from `connection`, where there is one already, or else connects in the background.
+    pub(super) fn new(topology: Topology, within: Duration, connection: Option<MultiplexedConnection>) -> Self {
+        let live = Arc::new(watch::Sender::new(connection.map(|connection| Live { generation: 0, connection })));
+        let task = tokio::spawn(supervise(topology, within, Arc::clone(&live)));
+        Self { live, _supervisor: AbortOnDropHandle::new(task) }
+    }
+
+    /// Sends one command. A command whose connection broke is sent once more.
+    pub(super) async fn query(&self, command: &Cmd) -> RedisResult<Value> {
+        match self.try_query(command).await {
+            Err(error) if error.is_connection_dropped() => self.try_query(command).await,
+            result => result,
+        }
+    }
+
+    /// Sends several commands in one round trip. Sent once more where the connection broke.
+    pub(super) async fn query_all(&self, commands: &Pipeline) -> RedisResult<Vec<Value>> {
+        match self.try_query_all(commands).await {
+            Err(error) if error.is_connection_dropped() => self.try_query_all(commands).await,
+            result => result,
+        }
+    }
+
+    async fn try_query(&self, command: &Cmd) -> RedisResult<Value> {
+        let mut live = self.live().await?;
+        let result = command.query_async(&mut live.connection).await;
+        result.inspect_err(|error| judge(&self.live, live.generation, error))
+    }
+
+    async fn try_query_all(&self, commands: &Pipeline) -> RedisResult<Vec<Value>> {
+        let mut live = self.live().await?;
+        let result = commands.query_async(&mut live.connection).await;
+        result.inspect_err(|error| judge(&self.live, live.generation, error))
+    }
+
+    async fn live(&self) -> RedisResult<Live> {
+        if let Some(live) = &*self.live.borrow() {
+            return Ok(live.clone());
+        }
+        let mut changes = self.live.subscribe();
+        let live = tokio::time::timeout(RECONNECTED_WITHIN, changes.wait_for(Option::is_some)).await;
+        let away = || RedisError::from((ErrorKind::Client, "away"));
+        live.map_err(|_| away())?.map_err(|_| away())?.clone().ok_or_else(away)
+    }
+}
+
+/// Gives the connection up where `error` says that it is broken, hangs, or leads to a node that takes no writes.
+fn judge(live: &watch::Sender<Option<Live>>, generation: u64, error: &RedisError) {
+    let over = error.is_unrecoverable_error()
+        || error.is_timeout()
+        || error.is_io_error()
+        || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly);
+    if over {
+        live.send_if_modified(|live| {
+            let current = live.as_ref().is_some_and(|live| live.generation == generation);
+            if current {
+                *live = None;
+            }
+            current
+        });
+    }
+}
+
+async fn supervise(topology: Topology, within: Duration, live: Arc<watch::Sender<Option<Live>>>) {
+    let mut changes = live.subscribe();
+    for generation in 1.. {
+        watch_over(&live, &mut changes).await;
+        let mut pause = FIRST_PAUSE;
+        let connection = loop {
+            match topology.open(within).await {
+                Ok(connection) => break connection,
+                Err(error) => {
+                    if pause == LONGEST_PAUSE {
+                        tracing::warn!(error = error.category(), "Redis is away; trying again");
+                    }
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        };
+        live.send_replace(Some(Live { generation, connection }));
+    }
+}
+
+/// Returns once the connection is given up. A connection that nobody uses is tried every second.
+async fn watch_over(live: &watch::Sender<Option<Live>>, changes: &mut watch::Receiver<Option<Live>>) {
+    loop {
+        let Some(mut current) = live.borrow().clone() else { return };
+        let gone = changes.wait_for(Option::is_none);
+        if tokio::time::timeout(Duration::from_secs(1), gone).await.is_ok() {
+            return;
+        }
+        let ping: RedisResult<Value> = ::redis::cmd("PING").query_async(&mut current.connection).await;
+        if let Err(error) = ping {
+            judge(live, current.generation, &error);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! How much room there is: what Redis uses, sampled every second, and what open uploads have reserved.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{RedisResult, Value};
+
+use super::link::Link;
+use super::script::{Script, is_unknown};
+use crate::share::Timestamp;
+
+/// The hash of reservations: per upload the bytes still to come and until when; and their `total`.
+pub(crate) const RESERVED: &str = "reserved";
+
+const MIB: u64 = 1024 * 1024;
+
+/// A view of the room that is at most a second old, but for what this process wrote since.
+pub(crate) struct Room {
+    max_storage: u64,
+    limit: AtomicU64,
+    used: AtomicU64,
+    reserved: AtomicU64,
+    written: AtomicU64,
+}
+
+impl Room {
+    pub(super) fn new(max_storage: Option<u64>) -> Self {
+        let max_storage = max_storage.unwrap_or(u64::MAX);
+        Self {
+            max_storage,
+            limit: AtomicU64::new(max_storage),
+            used: AtomicU64::new(0),
+            reserved: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+        }
+    }
+
+    /// Bytes that are free, reserved ones among them.
+    pub(crate) fn free(&self) -> u64 {
+        let used = self.used.load(Ordering::Relaxed).saturating_add(self.written.load(Ordering::Relaxed));
+        self.limit.load(Ordering::Relaxed).saturating_sub(used)
+    }
+
+    /// Whether `bytes` more fit beside everything reserved.
+    pub(crate) fn fits(&self, bytes: u64) -> bool {
+        bytes.saturating_add(self.reserved.load(Ordering::Relaxed)) <= self.free()
+    }
+
+    /// Counts what was written since the last sample.
+    pub(crate) fn wrote(&self, bytes: u64) {
+        self.written.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn take(&self, memory: &Memory) {
+        self.limit.store(self.max_storage.min(memory.limit()), Ordering::Relaxed);
+        self.written.store(0, Ordering::Relaxed);
+        self.used.store(memory.used, Ordering::Relaxed);
+    }
+
+    /// Takes a sample, and drops the reservations of uploads whose window is over.
+    pub(super) async fn sample(&self, link: &Link, sweep: &Script) -> RedisResult<()> {
+        let info = link.query(::redis::cmd("INFO").arg("memory")).await?;
+        self.take(&Memory::from_info(&text(info)));
+        let call = sweep.call(&[RESERVED], 16).arg(Timestamp::from(SystemTime::now()).0);
+        let reserved = match link.query(call.by_hash()).await {
+            Err(error) if is_unknown(&error) => link.query(&call.by_text()).await?,
+            result => result?,
+        };
+        if let Value::Int(reserved) = reserved {
+            self.reserved.store(u64::try_from(reserved).unwrap_or(0), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// What `INFO memory` says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Memory {
+    pub(super) used: u64,
+    pub(super) max: u64,
+    pub(super) policy: String,
+}
+
+impl Memory {
+    pub(super) async fn ask(connection: &mut MultiplexedConnection) -> RedisResult<Self> {
+        let info: Value = ::redis::cmd("INFO").arg("memory").query_async(connection).await?;
+        Ok(Self::from_info(&text(info)))
+    }
+
+    fn from_info(info: &str) -> Self {
+        let number = |name| field(info, name).and_then(|value| value.parse().ok()).unwrap_or(0);
+        Self {
+            used: number("used_memory"),
+            max: number("maxmemory"),
+            policy: field(info, "maxmemory_policy").unwrap_or_default().to_owned(),
+        }
+    }
+
+    pub(super) fn evicts(&self) -> bool {
+        self.max > 0 && self.policy != "noeviction"
+    }
+
+    /// The most that may be used: a margin is left for buffers, leases and receipts.
+    fn limit(&self) -> u64 {
+        match self.max {
+            0 => u64::MAX,
+            max => max - (max / 20).max((8 * MIB).min(max / 4)),
+        }
+    }
+}
+
+/// The value of `name` in the answer to `INFO`.
+pub(super) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+/// An answer as text; empty where it is none.
+pub(super) fn text(value: Value) -> String {
+    match value {
+        Value::BulkString(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => text,
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory(used: u64, max: u64) -> Memory {
+        Memory { used, max, policy: "noeviction".to_owned() }
+    }
+
+    #[test]
+    fn a_margin_is_left_below_maxmemory() {
+        assert_eq!(memory(0, 1024 * MIB).limit(), 1024 * MIB - 1024 * MIB / 20);
+        assert_eq!(memory(0, 64 * MIB).limit(), 56 * MIB);
+        assert_eq!(memory(0, 8 * MIB).limit(), 6 * MIB);
+        assert_eq!(memory(0, 0).limit(), u64::MAX);
+    }
+
+    #[test]
+    fn the_smaller_limit_counts_and_so_does_what_was_written_since() {
+        let room = Room::new(Some(10 * MIB));
+        room.take(&memory(4 * MIB, 64 * MIB));
+        assert_eq!(room.free(), 6 * MIB);
+        room.wrote(MIB);
+        assert!(room.fits(5 * MIB));
+        assert!(!room.fits(5 * MIB + 1));
+        room.take(&memory(MIB, 8 * MIB));
+        assert_eq!(room.free(), 5 * MIB);
+    }
+
+    #[test]
+    fn info_is_read_by_whole_names() {
+        let info =
+            "# Memory\r\nused_memory:12\r\nused_memory_rss:99\r\nmaxmemory:7\r\nmaxmemory_policy:allkeys-lru\r\n";
+        let memory = Memory::from_info(info);
+        assert_eq!(memory, Memory { used: 12, max: 7, policy: "allkeys-lru".to_owned() });
+        assert!(memory.evicts());
+    }
+}
