@@ -9,6 +9,8 @@ use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
+use crate::redis::Server;
+
 /// Settings of the server; each flag has its environment variable.
 #[derive(Debug, Clone, Args)]
 pub struct Config {
@@ -110,10 +112,16 @@ impl Config {
             self.redis_url.is_none() || self.redis_host.is_none(),
             "--redis-url and --redis-host both name a Redis: set one of them"
         );
-        let details = self.redis_port.is_some() || self.redis_db.is_some() || self.redis_username.is_some();
+        let parts = [
+            self.redis_port.is_some(),
+            self.redis_db.is_some(),
+            self.redis_username.is_some(),
+            self.redis_password.is_some(),
+        ];
         ensure!(
-            !details || self.redis_host.is_some(),
-            "--redis-port, --redis-db and --redis-username go with --redis-host: set it, or put them into --redis-url"
+            self.redis_host.is_some() || !parts.contains(&true),
+            "--redis-port, --redis-db, --redis-username and --redis-password go with --redis-host: set it, or put them into \
+             --redis-url"
         );
         ensure!(
             self.metrics_listen.is_none_or(|metrics| metrics.port() == 0 || metrics != self.listen),
@@ -132,6 +140,20 @@ impl Config {
     /// Whether shares are kept in Redis.
     pub fn uses_redis(&self) -> bool {
         self.redis_url.is_some() || self.redis_host.is_some()
+    }
+
+    /// The Redis to keep shares in, where there is one.
+    pub fn redis(&self) -> Option<Server> {
+        if let Some(url) = &self.redis_url {
+            return Some(Server::Url(url.clone()));
+        }
+        Some(Server::Parts {
+            host: self.redis_host.clone()?,
+            port: self.redis_port.unwrap_or(6379),
+            db: self.redis_db.unwrap_or(0),
+            username: self.redis_username.clone(),
+            password: self.redis_password.clone(),
+        })
     }
 
     /// Plain bytes of a share at the most.

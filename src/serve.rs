@@ -17,15 +17,20 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::blobs::files::Files;
+use crate::blobs::redis::RedisBlobs;
 use crate::config::{Config, LogFormat};
 use crate::http::{self, App};
 use crate::ledger::Revoker;
+use crate::ledger::redis::RedisLedger;
 use crate::ledger::sqlite::Sqlite;
+use crate::redis;
 use crate::share::ShareId;
 use crate::store::{Limits, Store, Sweeper, now};
 
 /// Transfers that run when the server is told to stop may go on for so long.
 const DRAIN: Duration = Duration::from_secs(300);
+/// A Redis that is started at the same time may take so long.
+const REDIS_PATIENCE: Duration = Duration::from_secs(30);
 const HEALTHCHECK: Duration = Duration::from_secs(4);
 
 /// Starts logging to stderr.
@@ -162,8 +167,16 @@ async fn open(config: &Config) -> anyhow::Result<Arc<Store>> {
 
 async fn connect(config: &Config) -> anyhow::Result<Arc<Store>> {
     let limits = Limits { max_size: config.max_size(), lease: config.lease, upload_window: config.upload_window };
-    if config.uses_redis() {
-        bail!("Redis comes next");
+    if let Some(server) = config.redis() {
+        let settings = redis::Settings {
+            server,
+            max_storage: config.max_storage(),
+            allow_eviction: config.redis_allow_eviction,
+            patience: REDIS_PATIENCE,
+        };
+        let redis = redis::connect(&settings).await?;
+        let ledger = Box::new(RedisLedger::new(redis.clone()));
+        return Ok(Store::new(ledger, Box::new(RedisBlobs::new(redis)), limits));
     }
     let ledger = Sqlite::open(&config.data_dir, config.max_storage())?;
     let blobs = Files::open(&config.data_dir)?;

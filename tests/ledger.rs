@@ -43,18 +43,18 @@ async fn redis() -> World {
     World { here, there, _held: Box::new(server) }
 }
 
-// async fn embedded() -> World {
-//     use onetimeshare::ledger::sqlite::Sqlite;
-//
-//     let folder = tempfile::tempdir().expect("a folder");
-//     let here = Arc::new(Sqlite::open(folder.path(), Some(STORAGE)).expect("a ledger"));
-//     World { there: here.clone(), here, _held: Box::new(folder) }
-// }
+async fn embedded() -> World {
+    use onetimeshare::ledger::sqlite::Sqlite;
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = Arc::new(Sqlite::open(folder.path(), Some(STORAGE)).expect("a ledger"));
+    World { there: here.clone(), here, _held: Box::new(folder) }
+}
 
 macro_rules! promises {
     ($($room:ident: $($promise:ident)+;)+) => {
         promises!(on redis: $($($room $promise)+)+);
-        // promises!(on embedded: $($($room $promise)+)+);
+        promises!(on embedded: $($($room $promise)+)+);
     };
     (on $backend:ident: $($room:ident $promise:ident)+) => {
         mod $backend {

@@ -173,6 +173,14 @@ fn insert(book: &mut Book, upload: &NewUpload, held: u64, max_storage: u64, now:
     Ok(())
 }
 
+/// Ends an upload: what it had reserved and not yet filled is free for others at once.
+fn give_up(book: &mut Book, record: &Record, now: Timestamp) -> Step<()> {
+    hold(book, record, record.held.min(record.upload.offset), u64::MAX)?;
+    let update = "UPDATE share SET abandoned_at = coalesce(abandoned_at, ?2) WHERE id = ?1";
+    book.db.prepare_cached(update)?.execute(params![record.id.as_bytes(), now.0])?;
+    Ok(())
+}
+
 /// Moves what the share occupies to `held` bytes.
 fn hold(book: &mut Book, record: &Record, held: u64, max_storage: u64) -> Step<()> {
     make_room(book, held.saturating_sub(record.held), max_storage)?;
@@ -320,12 +328,11 @@ impl Ledger for Sqlite {
     async fn abandon(&self, id: &ShareId, token: &Digest, now: Timestamp) -> Result<Remains> {
         let (id, token) = (*id, *token);
         let abandon = move |book: &mut Book| {
-            let record = uploaded(&book.db, &id, &token, now)?;
+            let record = Record::load(&book.db, &id)?.filter(|record| record.token == token).ok_or(Error::Unknown)?;
             if record.upload.expires_at.is_some() {
                 return Err(Error::Published.into());
             }
-            let update = "UPDATE share SET abandoned_at = ?2 WHERE id = ?1";
-            book.db.prepare_cached(update)?.execute(params![id.as_bytes(), now.0])?;
+            give_up(book, &record, now)?;
             release(book, &id, now)
         };
         self.writer.run(abandon).await
@@ -400,9 +407,15 @@ impl Ledger for Sqlite {
             };
             book.db
                 .prepare_cached(
-                    "INSERT INTO claim (id, claim, claimed_at, lease_expires_at, served) VALUES (?1, ?2, ?3, ?4, 0)",
+                    "INSERT INTO claim (id, number, claim, claimed_at, lease_expires_at, served) VALUES (?1, ?2, ?3, ?4, ?5, 0)",
                 )?
-                .execute(params![id.as_bytes(), request.claim.0, now.0, request.lease_expires_at.0])?;
+                .execute(params![
+                    id.as_bytes(),
+                    record.claims.len() as i64,
+                    request.claim.0,
+                    now.0,
+                    request.lease_expires_at.0
+                ])?;
             record.claims.push(request.claim);
             record.history.claims.push(granted);
             book.db
@@ -444,7 +457,7 @@ impl Ledger for Sqlite {
                     .prepare_cached("UPDATE share SET free_at = min(free_at, ?2) WHERE id = ?1")?
                     .execute(params![id.as_bytes(), charge.lease_expires_at.0])?;
             }
-            if !record.inline || charge.bytes <= 0 {
+            if !record.inline || charge.bytes < 0 {
                 return Ok(None);
             }
             let mut select = book.db.prepare_cached("SELECT content FROM payload WHERE id = ?1")?;
@@ -479,10 +492,7 @@ impl Ledger for Sqlite {
             let spent = record.claims.len() >= record.history.downloads as usize;
             match (by, record.history.state(now).state) {
                 (Revoker::Owner(_), _) if spent => return Err(Error::Claimed.into()),
-                (_, State::Uploading | State::Abandoned) => {
-                    let update = "UPDATE share SET abandoned_at = coalesce(abandoned_at, ?2) WHERE id = ?1";
-                    book.db.prepare_cached(update)?.execute(params![id.as_bytes(), now.0])?;
-                }
+                (_, State::Uploading | State::Abandoned) => give_up(book, &record, now)?,
                 (_, State::Ready) => {
                     let update = "UPDATE share SET revoked_at = ?2 WHERE id = ?1";
                     book.db.prepare_cached(update)?.execute(params![id.as_bytes(), now.0])?;
@@ -498,8 +508,11 @@ impl Ledger for Sqlite {
         self.writer.run(revoke).await
     }
 
-    async fn receipt(&self, id: &ShareId, owner: &Digest, _now: Timestamp) -> Result<History> {
-        self.read(|db| Ok(owned(db, id, owner)?.history))
+    async fn receipt(&self, id: &ShareId, owner: &Digest, now: Timestamp) -> Result<History> {
+        let history = self.read(|db| Ok(owned(db, id, owner)?.history))?;
+        let Ended { state, at } = history.state(now);
+        let runs = matches!(state, State::Uploading | State::Ready | State::Claimed);
+        if runs || now < at.after(RECEIPT_KEPT) { Ok(history) } else { Err(Error::Unknown) }
     }
 
     async fn hit(&self, id: &ShareId, now: Timestamp) -> Result<bool> {

@@ -38,6 +38,7 @@ pub async fn a_receipt_tells_what_happened(world: World) {
         abandoned_at: None,
         expires_at: Some(now.after(MINUTE + EXPIRES_IN)),
         revoked_at: Some(later),
+        size: sender.publish().size,
         downloads: 12,
         opened: 1,
         wrong_proofs: 1,

@@ -164,6 +164,7 @@ impl Record {
             abandoned_at: time("abandoned"),
             expires_at: time("expires"),
             revoked_at: time("revoked"),
+            size: count("size"),
             downloads: u32::try_from(count("downloads")).map_err(|_| misread())?,
             opened: count("opened"),
             wrong_proofs: count("wrong"),

@@ -21,7 +21,8 @@ else
 end
 redis.call('PEXPIREAT', KEYS[1], ARGV[7])
 if receipt[1] then
-  redis.call('HSET', KEYS[2], 'verifier', ARGV[4], 'password', ARGV[5], 'downloads', ARGV[6], 'expires', ARGV[7])
+  redis.call('HSET', KEYS[2], 'verifier', ARGV[4], 'password', ARGV[5], 'downloads', ARGV[6], 'expires', ARGV[7],
+    'size', ARGV[9])
   release(KEYS[5], ARGV[2])
   if blob == 0 then
     redis.call('HDEL', KEYS[2], 'blob')
@@ -29,7 +30,7 @@ if receipt[1] then
   end
 else
   redis.call('HSET', KEYS[2], 'token', ARGV[3], 'owner', ARGV[16], 'verifier', ARGV[4], 'password', ARGV[5],
-    'downloads', ARGV[6], 'created', ARGV[1], 'window', ARGV[17], 'expires', ARGV[7], 'length', ARGV[18],
+    'downloads', ARGV[6], 'created', ARGV[1], 'window', ARGV[17], 'expires', ARGV[7], 'size', ARGV[9], 'length', ARGV[18],
     'manifest_len', ARGV[19])
   if blob == 1 then redis.call('HSET', KEYS[2], 'blob', 1) end
 end

@@ -38,7 +38,7 @@ impl Record {
         if record.upload.expires_at.is_some() {
             let mut select = db.prepare_cached(
                 "SELECT claim, claimed_at, lease_expires_at, finished_at, served FROM claim
-                 WHERE id = ?1 ORDER BY claimed_at",
+                 WHERE id = ?1 ORDER BY number",
             )?;
             let mut rows = select.query([id.as_bytes()])?;
             while let Some(row) = rows.next()? {

@@ -38,12 +38,13 @@ CREATE TABLE IF NOT EXISTS payload (
 
 CREATE TABLE IF NOT EXISTS claim (
     id               BLOB NOT NULL,
+    number           INTEGER NOT NULL, -- 0 for the first
     claim            BLOB NOT NULL,
     claimed_at       INTEGER NOT NULL,
     lease_expires_at INTEGER NOT NULL,
     finished_at      INTEGER,
     served           INTEGER NOT NULL,
-    PRIMARY KEY (id, claim)
+    PRIMARY KEY (id, number)
 ) WITHOUT ROWID;
 
 -- Wrong proofs in the running minute of a network, and (network = '') in the running hour of a share.
