@@ -129,7 +129,7 @@ impl Config {
         );
         if let Some(url) = &mut self.public_url {
             *url = url.trim_end_matches('/').to_owned();
-            let uri: axum::http::Uri = url.parse().ok().with_context(|| format!("--public-url {url} is no address"))?;
+            let uri: hyper::Uri = url.parse().ok().with_context(|| format!("--public-url {url} is no address"))?;
             let web =
                 matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some() && uri.query().is_none();
             ensure!(web && uri.path() == "/", "--public-url must be http:// or https:// and a host, without a path");

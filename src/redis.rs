@@ -134,7 +134,7 @@ pub(crate) enum Failure {
 impl From<RedisError> for Failure {
     fn from(error: RedisError) -> Self {
         // Redis 6 wraps what a script ran into, and a transaction wraps what its commands did: the text tells in all cases.
-        if error.to_string().contains("OOM command not allowed") {
+        if error.to_string().contains("OOM") {
             return Self::Full;
         }
         Self::Unavailable(match error.code() {

@@ -110,11 +110,13 @@ impl Ledger for RedisLedger {
         let content = publish.inline.as_deref().unwrap_or_default();
         let bytes = publish.manifest.len() + content.len();
         let room = self.redis.room();
+        // What was begun before has its room reserved, and is not refused for what others reserved since.
+        let fits = if publish.begin.is_some() { room.fits(bytes as u64) } else { bytes as u64 <= room.free() };
         let call = self.scripts.publish.call(&names, bytes + 1024).arg(now.0).arg(keys.id());
         let call = call.arg(&publish.token.0[..]).arg(&terms.verifier.0[..]).arg(u8::from(terms.password));
         let call = call.arg(terms.downloads).arg(expires.0).arg(expires.after(RECEIPT_KEPT).0);
         let call = call.arg(publish.size).arg(publish.base).arg(&publish.manifest[..]);
-        let call = call.arg(u8::from(publish.inline.is_some())).arg(content).arg(u8::from(room.fits(bytes as u64)));
+        let call = call.arg(u8::from(publish.inline.is_some())).arg(content).arg(u8::from(fits));
         let call = match &publish.begin {
             None => call.arg(0),
             Some(begin) => {
