@@ -25,6 +25,8 @@ pub use start::connect;
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// How long up to 1 MiB may take, behind others on the same connection.
 const BULK_WITHIN: Duration = Duration::from_secs(20);
+/// Connections for transitions. Redis takes 16 KiB of each in turn and then syncs its log once for all of them.
+const LEDGER_LINKS: usize = 8;
 /// Connections for bytes: apart from the ledger's, so that no transition waits behind a chunk.
 const BULK_LINKS: usize = 4;
 /// Chunks that all writers together have under way. The driver holds each up to three times while it is sent.
@@ -65,9 +67,8 @@ pub enum Server {
 
 /// A connected Redis. It reconnects by itself; dropped, it stops doing so.
 pub struct Redis {
-    ledger: Link,
-    bulk: Vec<Link>,
-    turn: AtomicUsize,
+    ledger: Pool,
+    bulk: Pool,
     under_way: Arc<Semaphore>,
     room: Arc<Room>,
     _sampler: AbortOnDropHandle<()>,
@@ -76,30 +77,31 @@ pub struct Redis {
 impl Redis {
     /// Runs a transition: one round trip.
     pub(crate) async fn run(&self, call: &Call<'_>) -> Result<Value, Failure> {
-        match self.ledger.query(call.by_hash()).await {
-            Err(error) if script::is_unknown(&error) => Ok(self.ledger.query(&call.by_text()).await?),
+        let link = self.ledger.link();
+        match link.query(call.by_hash()).await {
+            Err(error) if script::is_unknown(&error) => Ok(link.query(&call.by_text()).await?),
             result => Ok(result?),
         }
     }
 
     /// Sends one small command.
     pub(crate) async fn ask(&self, command: &Cmd) -> Result<Value, Failure> {
-        Ok(self.ledger.query(command).await?)
+        Ok(self.ledger.link().query(command).await?)
     }
 
     /// Sends small commands, in one round trip; gives their answers in order.
     pub(crate) async fn ask_all(&self, commands: &Pipeline) -> Result<Vec<Value>, Failure> {
-        Ok(self.ledger.query_all(commands).await?)
+        Ok(self.ledger.link().query_all(commands).await?)
     }
 
     /// Sends a command that moves many bytes.
     pub(crate) async fn bulk(&self, command: &Cmd) -> Result<Value, Failure> {
-        Ok(self.bulk_link().query(command).await?)
+        Ok(self.bulk.link().query(command).await?)
     }
 
     /// Sends commands that move many bytes; gives their answers in order.
     pub(crate) async fn bulk_all(&self, commands: &Pipeline) -> Result<Vec<Value>, Failure> {
-        Ok(self.bulk_link().query_all(commands).await?)
+        Ok(self.bulk.link().query_all(commands).await?)
     }
 
     /// Bounds the chunks that all writers together have under way: one permit each.
@@ -116,9 +118,25 @@ impl Redis {
     pub(crate) async fn ping(&self) -> Result<(), Failure> {
         self.ask(::redis::cmd("PERSIST").arg("seen")).await.map(drop)
     }
+}
 
-    fn bulk_link(&self) -> &Link {
-        &self.bulk[self.turn.fetch_add(1, Ordering::Relaxed) % self.bulk.len()]
+/// Connections that take turns.
+struct Pool {
+    links: Vec<Link>,
+    turn: AtomicUsize,
+}
+
+impl Pool {
+    fn new(topology: &Topology, size: usize, within: Duration, mut first: Option<MultiplexedConnection>) -> Self {
+        let links = (0..size).map(|_| Link::new(topology.clone(), within, first.take())).collect();
+        Self { links, turn: AtomicUsize::new(0) }
+    }
+
+    /// The next one that is up; where none is, the next.
+    fn link(&self) -> &Link {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let in_turn = |by: usize| &self.links[turn.wrapping_add(by) % self.links.len()];
+        (0..self.links.len()).map(in_turn).find(|link| link.is_up()).unwrap_or(in_turn(0))
     }
 }
 

@@ -81,6 +81,21 @@ async fn a_killed_redis_is_unavailable_at_once_and_lost_nothing_when_it_is_back(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_restarted_meanwhile_is_not_noticed() {
+    let mut server = RedisServer::start(&[]);
+    let (ledger, blobs) = stores(&server).await;
+    let sender = Sender::new().sends(&*ledger).await;
+    let blob = ShareId::random();
+    write(&blobs, &blob, vec![7; 10 << 20]).await.unwrap();
+    server.kill();
+    server.start_again();
+    sender.claimed(&*ledger, now()).await;
+    let read = blobs.read(&blob, 0..10 << 20).await.unwrap();
+    let pieces: Vec<Bytes> = futures_util::TryStreamExt::try_collect(read).await.unwrap();
+    assert_eq!(pieces.concat(), vec![7; 10 << 20]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_by_a_kill_under_load() {
     let mut server = RedisServer::start(&[]);
     let (ledger, _) = stores(&server).await;

@@ -15,6 +15,9 @@ use crate::ledger;
 use crate::share::Ended;
 use crate::store;
 
+/// The version of tus that is spoken here.
+pub(super) const TUS_VERSION: &str = "1.0.0";
+
 /// What a handler answers when it can't do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Error {
@@ -170,7 +173,7 @@ impl Error {
             ),
             Self::TusVersion => with(
                 header::HeaderName::from_static("tus-version"),
-                HeaderValue::from_static(super::uploads::TUS_VERSION),
+                HeaderValue::from_static(TUS_VERSION),
                 problem(
                     StatusCode::PRECONDITION_FAILED,
                     "unsupported_version",

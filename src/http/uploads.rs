@@ -13,14 +13,12 @@ use self::checksum::Checksum;
 use self::metadata::Metadata;
 use super::App;
 use super::client::{Client, named, share_id};
-use super::error::Error;
+use super::error::{Error, TUS_VERSION};
 use crate::ledger::{self, NewUpload, Publish, Upload};
 use crate::seal::MANIFEST_MAX;
 use crate::share::{Digest, INLINE_MAX, ShareId, Timestamp, Token};
 use crate::store::{self, Incoming, now};
 
-/// The version spoken here.
-pub(super) const TUS_VERSION: &str = "1.0.0";
 const EXTENSIONS: &str = "creation,creation-with-upload,creation-defer-length,expiration,termination,checksum";
 const BODY: &str = "application/offset+octet-stream";
 

@@ -1,6 +1,7 @@
 //! The embedded ledger: SQLite in WAL mode with `synchronous=FULL`, one writing thread, group commit.
 
 mod record;
+mod step;
 mod writer;
 
 use std::path::Path;
@@ -13,14 +14,15 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use self::record::{Record, count_wrong, locked};
+use self::step::{
+    Step, forget, give_up, hold, insert, lease, leased, millis, owned, release, signed, uploaded, waiting,
+};
 use self::writer::{Book, Stop, Writer};
 use super::{
     Advance, Attempt, Charge, ClaimRequest, Error, Grant, Lease, Ledger, NewUpload, Publish, Remains, Result, Revoker,
     Share, Upload,
 };
 use crate::share::{Digest, Ended, History, Network, RECEIPT_KEPT, ShareId, State, Timestamp};
-
-type Step<T> = std::result::Result<T, Stop>;
 
 /// Shares a sweep looks at.
 const SWEPT_AT_ONCE: i64 = 100;
@@ -81,153 +83,6 @@ impl Sqlite {
         let db = self.reader.lock().map_err(|_| Error::Unavailable("a look-up failed before".into()))?;
         Ok(look(&db)?)
     }
-}
-
-/// What whoever shows a proof learns of a share that does not wait.
-fn gone(record: &Record, attempt: Option<&Attempt>, now: Timestamp) -> Error {
-    match attempt {
-        Some(attempt) if record.history.expires_at.is_some() && attempt.verifier == record.upload.terms.verifier => {
-            Error::Ended(record.history.state(now))
-        }
-        _ => Error::Unknown,
-    }
-}
-
-/// The record of a waiting share, for somebody who may show a proof.
-fn waiting(db: &Connection, id: &ShareId, attempt: Option<&Attempt>, now: Timestamp) -> Step<Record> {
-    let record = Record::load(db, id)?.ok_or(Error::Unknown)?;
-    if record.history.state(now).state != State::Ready {
-        return Err(gone(&record, attempt, now).into());
-    }
-    let Some(attempt) = attempt else { return Ok(record) };
-    if record.upload.terms.password
-        && let Some(wait) = locked(db, id, &attempt.network, now)?
-    {
-        return Err(Error::Locked(wait).into());
-    }
-    if attempt.verifier != record.upload.terms.verifier {
-        return Err(Error::WrongProof.into());
-    }
-    Ok(record)
-}
-
-fn owned(db: &Connection, id: &ShareId, owner: &Digest) -> Step<Record> {
-    Ok(Record::load(db, id)?.filter(|record| record.owner == *owner).ok_or(Error::Unknown)?)
-}
-
-/// The record of an upload that answers to `token`.
-fn uploaded(db: &Connection, id: &ShareId, token: &Digest, now: Timestamp) -> Step<Record> {
-    let answers = |record: &Record| {
-        record.token == *token && record.history.abandoned_at.is_none() && now < record.upload.window_ends_at
-    };
-    Ok(Record::load(db, id)?.filter(answers).ok_or(Error::Unknown)?)
-}
-
-/// The record whose claim is `claim`, and where that claim stands.
-fn leased(db: &Connection, id: &ShareId, claim: &Digest, now: Timestamp) -> Step<(Record, Ended)> {
-    let record = Record::load(db, id)?.ok_or(Error::Unknown)?;
-    let stands = record.claim(claim).ok_or(Error::Unknown)?.state(now);
-    Ok((record, stands))
-}
-
-fn lease(db: &Connection, record: &Record, claim: &Digest) -> Step<Lease> {
-    let granted = record.claim(claim).ok_or(Error::Unknown)?;
-    let manifest: Vec<u8> = db
-        .prepare_cached("SELECT manifest FROM payload WHERE id = ?1")?
-        .query_row([record.id.as_bytes()], |row| row.get(0))?;
-    Ok(Lease {
-        size: record.history.size,
-        base: record.base,
-        inline: record.inline,
-        manifest: manifest.into(),
-        lease_expires_at: granted.lease_expires_at,
-        served: granted.served,
-    })
-}
-
-fn insert(book: &mut Book, upload: &NewUpload, held: u64, max_storage: u64, now: Timestamp) -> Step<()> {
-    make_room(book, held, max_storage)?;
-    let terms = &upload.terms;
-    book.db
-        .prepare_cached(
-            "INSERT INTO share (id, owner, upload, verifier, password, expires_in, downloads, length, manifest_len, position,
-                 writer, resumable, size, base, inline, created_at, window_ends_at, opened, wrong_proofs, held, free_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, 0, ?10, 0, 0, 0, ?11, ?12, 0, 0, ?13, ?12)",
-        )?
-        .execute(params![
-            upload.id.as_bytes(),
-            upload.owner.0,
-            upload.token.0,
-            terms.verifier.0,
-            terms.password,
-            millis(terms.expires_in),
-            terms.downloads,
-            upload.length.map(signed),
-            signed(upload.manifest_len),
-            upload.resumable,
-            now.0,
-            upload.window_ends_at.0,
-            signed(held),
-        ])?;
-    book.held += held;
-    Ok(())
-}
-
-/// Ends an upload: what it had reserved and not yet filled is free for others at once.
-fn give_up(book: &mut Book, record: &Record, now: Timestamp) -> Step<()> {
-    hold(book, record, record.held.min(record.upload.offset), u64::MAX)?;
-    let update = "UPDATE share SET abandoned_at = coalesce(abandoned_at, ?2) WHERE id = ?1";
-    book.db.prepare_cached(update)?.execute(params![record.id.as_bytes(), now.0])?;
-    Ok(())
-}
-
-/// Moves what the share occupies to `held` bytes.
-fn hold(book: &mut Book, record: &Record, held: u64, max_storage: u64) -> Step<()> {
-    make_room(book, held.saturating_sub(record.held), max_storage)?;
-    if held != record.held {
-        book.db
-            .prepare_cached("UPDATE share SET held = ?2 WHERE id = ?1")?
-            .execute(params![record.id.as_bytes(), signed(held)])?;
-        book.held = book.held.saturating_sub(record.held).saturating_add(held);
-    }
-    Ok(())
-}
-
-/// Whether `more` bytes fit. The sum is taken anew before anybody is refused: a takedown frees beside a running server.
-fn make_room(book: &mut Book, more: u64, max_storage: u64) -> Step<()> {
-    if more > 0 && book.held.saturating_add(more) > max_storage {
-        let sum = "SELECT coalesce(sum(held), 0) FROM share";
-        book.held = book.db.query_row(sum, [], |row| row.get::<_, i64>(0))?.cast_unsigned();
-        if book.held.saturating_add(more) > max_storage {
-            return Err(Error::Full.into());
-        }
-    }
-    Ok(())
-}
-
-/// Lets go of the bytes where nobody may read them any more, and says what is left to free.
-fn release(book: &mut Book, id: &ShareId, now: Timestamp) -> Step<Remains> {
-    let Some(record) = Record::load(&book.db, id)? else { return Ok(Remains::Nothing) };
-    if record.freed || record.history.free_at(now) > now {
-        return Ok(Remains::Nothing);
-    }
-    if record.inline {
-        forget(book, &record, now)?;
-        return Ok(Remains::Nothing);
-    }
-    book.db.prepare_cached("UPDATE share SET free_at = ?2 WHERE id = ?1")?.execute(params![id.as_bytes(), now.0])?;
-    Ok(Remains::Blob)
-}
-
-/// The share occupies nothing any more.
-fn forget(book: &mut Book, record: &Record, now: Timestamp) -> Step<()> {
-    let id = record.id.as_bytes();
-    book.db.prepare_cached("DELETE FROM payload WHERE id = ?1")?.execute([id])?;
-    book.db
-        .prepare_cached("UPDATE share SET held = 0, free_at = NULL, freed_at = ?2 WHERE id = ?1")?
-        .execute(params![id, now.0])?;
-    book.held = book.held.saturating_sub(record.held);
-    Ok(())
 }
 
 #[async_trait]
@@ -587,13 +442,4 @@ impl Ledger for Sqlite {
         let look = |book: &mut Book| Ok(book.db.query_row("SELECT 1", [], |_| Ok(()))?);
         self.writer.run(look).await
     }
-}
-
-/// SQLite has signed integers only.
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

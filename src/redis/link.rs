@@ -35,6 +35,11 @@ impl Link {
         Self { live, _supervisor: AbortOnDropHandle::new(task) }
     }
 
+    /// Whether it seems to be connected.
+    pub(super) fn is_up(&self) -> bool {
+        self.live.borrow().is_some()
+    }
+
     /// Sends one command. A command whose connection broke is sent once more.
     pub(super) async fn query(&self, command: &Cmd) -> RedisResult<Value> {
         match self.try_query(command).await {

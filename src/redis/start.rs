@@ -1,7 +1,6 @@
 //! The start: connect, and refuse a Redis that would lose somebody's share.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use ::redis::aio::MultiplexedConnection;
@@ -16,7 +15,9 @@ use tokio_util::task::AbortOnDropHandle;
 use super::link::Link;
 use super::room::{Memory, Room, field, text};
 use super::script::Script;
-use super::{ANSWER_WITHIN, BULK_LINKS, BULK_WITHIN, CHUNKS_UNDER_WAY, Redis, Server, Settings, Topology};
+use super::{
+    ANSWER_WITHIN, BULK_LINKS, BULK_WITHIN, CHUNKS_UNDER_WAY, LEDGER_LINKS, Pool, Redis, Server, Settings, Topology,
+};
 
 /// Connects to Redis; waits for one that isn't there yet, as long as `settings.patience` says.
 ///
@@ -36,9 +37,8 @@ pub async fn connect(settings: &Settings) -> anyhow::Result<Arc<Redis>> {
     room.take(&memory);
     let sampler = tokio::spawn(sample(Link::new(topology.clone(), ANSWER_WITHIN, None), Arc::clone(&room)));
     Ok(Arc::new(Redis {
-        ledger: Link::new(topology.clone(), ANSWER_WITHIN, Some(connection)),
-        bulk: (0..BULK_LINKS).map(|_| Link::new(topology.clone(), BULK_WITHIN, None)).collect(),
-        turn: AtomicUsize::new(0),
+        ledger: Pool::new(&topology, LEDGER_LINKS, ANSWER_WITHIN, Some(connection)),
+        bulk: Pool::new(&topology, BULK_LINKS, BULK_WITHIN, None),
         under_way: Arc::new(Semaphore::new(CHUNKS_UNDER_WAY)),
         room,
         _sampler: AbortOnDropHandle::new(sampler),

@@ -82,8 +82,8 @@ fn spawn(port: u16, folder: &TempDir, options: &[String]) -> Option<Child> {
         .stderr(Stdio::null())
         .spawn()
         .expect("redis-server is installed");
-    let stdout = process.stdout.take().expect("it is piped");
-    let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
+    let output = process.stdout.take().expect("a pipe");
+    let mut lines = BufReader::new(output).lines().map_while(Result::ok);
     let ready = lines.any(|line| line.contains("Ready to accept connections"));
     if !ready {
         let _ = process.wait();
