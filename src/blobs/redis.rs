@@ -1,4 +1,4 @@
-//! Blobs in Redis: chunks of just under 1 MiB, `share:<id>:chunk:<n>`, each with a TTL of its own.
+//! Blobs in Redis: chunks of just under 512 KiB, `share:<id>:chunk:<n>`, each with a TTL of its own.
 //!
 //! A single long value would cost its whole length in Redis' output buffer for every slow reader, and end at 512 MiB.
 
@@ -17,8 +17,8 @@ use super::{Blobs, Error, Pieces, Result, Writer};
 use crate::redis::{Failure, Redis};
 use crate::share::{ShareId, Timestamp};
 
-/// Bytes in a chunk: with Redis' header it is 1 MiB, where the allocator would round 1 MiB and a header up to 1.25 MiB.
-const CHUNK: u64 = 1024 * 1024 - 64;
+/// Bytes in a chunk: with Redis' header it is 512 KiB, where the allocator would round 512 KiB and a header up to 640 KiB.
+const CHUNK: u64 = 512 * 1024 - 64;
 /// Chunks that one writer has under way.
 const WRITES_AHEAD: usize = 2;
 /// Chunks that one reader has under way or waiting.

@@ -18,6 +18,8 @@ use crate::store;
 /// The version of tus that is spoken here.
 pub(super) const TUS_VERSION: &str = "1.0.0";
 
+const HTML: &str = "text/html; charset=utf-8";
+
 /// What a handler answers when it can't do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Error {
@@ -329,7 +331,7 @@ pub(crate) async fn render(State(app): State<App>, request: Request, next: Next)
     let (html, json) = (accepts(request.headers(), "text/html"), accepts(request.headers(), "application/json"));
     let mut response = next.run(request).await;
     let problem = response.extensions_mut().remove::<Problem>();
-    let Some(problem) = problem.or_else(|| foreign(response.status())) else { return response };
+    let Some(problem) = problem.or_else(|| foreign(&response)) else { return response };
     if matches!(problem.code, "store_unavailable") {
         app.store.metrics.store_errors.inc();
     }
@@ -361,7 +363,10 @@ pub(crate) async fn render(State(app): State<App>, request: Request, next: Next)
 }
 
 /// What the framework refused before a handler saw it: its own words are not for clients.
-fn foreign(status: StatusCode) -> Option<Problem> {
+fn foreign(response: &Response) -> Option<Problem> {
+    let status = response.status();
+    // A page says what it has to say.
+    response.headers().get(header::CONTENT_TYPE).is_none_or(|media_type| media_type != HTML).then_some(())?;
     let error = match status {
         StatusCode::PAYLOAD_TOO_LARGE => Error::Store(store::Error::TooLarge),
         status if status.is_client_error() => Error::BadRequest("The address or its parameters are malformed.".into()),

@@ -11,11 +11,13 @@ use std::time::Duration;
 use anyhow::Context;
 use async_trait::async_trait;
 use bytes::Bytes;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use self::record::{Record, locked};
 use self::step::{
-    Step, counted, forget, give_up, hold, insert, lease, leased, millis, owned, release, signed, uploaded, waiting,
+    Step, admitted, counted, forget, give_up, hold, insert, lease, leased, millis, owned, release, signed, uploaded,
+    waiting,
 };
 use self::writer::{Book, Writer};
 use super::{
@@ -48,6 +50,8 @@ impl Sqlite {
             let db = Connection::open(&path)?;
             db.busy_timeout(Duration::from_secs(10))?;
             db.set_prepared_statement_cache_capacity(64);
+            // Else a statement is planned anew whenever its parameters change.
+            db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
             db.execute_batch(
                 "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -4096;
                  PRAGMA secure_delete = FAST; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 2000;",
@@ -250,7 +254,7 @@ impl Ledger for Sqlite {
                     ended => Err(Error::Ended(ended).into()),
                 };
             }
-            let mut record = waiting(&book.db, &id, Some(&request.attempt), now)
+            let mut record = admitted(&book.db, record, Some(&request.attempt), now)
                 .map_err(|refused| counted(&book.db, &id, &request.attempt, refused, now))?;
             let granted = crate::share::Claim {
                 claimed_at: now,

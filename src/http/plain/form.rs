@@ -176,7 +176,13 @@ async fn text(
     mut field: Field<'_>,
     idle: &AtomicU64,
 ) -> Result<(), Error> {
-    let Some(first) = field.chunk().await.map_err(|error| malformed(&error, idle))? else { return Ok(()) };
+    let first = loop {
+        match field.chunk().await.map_err(|error| malformed(&error, idle))? {
+            None => return Ok(()),
+            Some(piece) if piece.is_empty() => {}
+            Some(piece) => break piece,
+        }
+    };
     let sender = start(sender, app, options, expected).await?;
     app.store.metrics.received.inc_by(first.len() as u64);
     sender.text(first).await?;

@@ -49,7 +49,12 @@ pub(super) fn counted(db: &Connection, id: &ShareId, attempt: &Attempt, refused:
 
 /// The record of a waiting share, for somebody who may show a proof.
 pub(super) fn waiting(db: &Connection, id: &ShareId, attempt: Option<&Attempt>, now: Timestamp) -> Step<Record> {
-    let record = Record::load(db, id)?.ok_or(Error::Unknown)?;
+    admitted(db, Record::load(db, id)?.ok_or(Error::Unknown)?, attempt, now)
+}
+
+/// As [`waiting`], of a record that is loaded.
+pub(super) fn admitted(db: &Connection, record: Record, attempt: Option<&Attempt>, now: Timestamp) -> Step<Record> {
+    let id = &record.id;
     let waits = record.history.state(now).state == State::Ready;
     let Some(attempt) = attempt else { return if waits { Ok(record) } else { Err(Error::Unknown.into()) } };
     let has_password = record.upload.terms.password && record.history.expires_at.is_some();
