@@ -28,7 +28,9 @@ export async function gallery(server) {
   ]);
   await fetch(await claim(taken)).then((answer) => answer.arrayBuffer());
   await claim(partly);
-  const [, , id, token] = new URL(await claim(arrived)).pathname.split("/");
+  const bytes = await claim(arrived);
+  await fetch(bytes).then((answer) => answer.arrayBuffer());
+  const [, , id, token] = new URL(bytes).pathname.split("/");
   assert.equal((await fetch(`${server}/api/v1/shares/${id}/claims/${token}`, { method: "DELETE" })).status, 204);
   assert.equal((await fetch(revoked.receipt, { method: "DELETE" })).status, 204);
   for (let guess = 0; guess < 11; guess += 1) {

@@ -36,7 +36,8 @@ onBothStores("every page", (test, store) => {
   });
 
   if (!pictures || store !== "embedded") return;
-  test("has its picture taken", async ({ server, page }) => {
+  test("has its picture taken", async ({ server, open }) => {
+    const page = await open({ reducedMotion: "reduce" });
     await mkdir(pictures, { recursive: true });
     for (const [name, visit] of await gallery(server)) {
       await page.setViewportSize(SCREENS.desktop);
