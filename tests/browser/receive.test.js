@@ -22,11 +22,17 @@ onBothStores("the plain link", (test) => {
     assert.equal(await readFile((await download(page)).path, "utf8"), "once");
   });
 
-  test("takes a double click for one claim", async ({ page, server }) => {
-    const share = await sent(server, [["twice.txt", "once only"]], { downloads: "3" });
+  test("takes a double click and an impatient third one for one claim", async ({ page, server }) => {
+    const share = await sent(server, [["thrice.txt", "once only"]], { downloads: "3" });
+    const claims = [];
+    page.on("request", (request) => request.method() === "POST" && claims.push(request.postData()));
     await page.goto(share.plain_link);
-    const got = await download(page, () => page.getByRole("button", { name: "Download" }).dblclick());
-    assert.equal(await readFile(got.path, "utf8"), "once only");
+    const button = page.getByRole("button", { name: "Download" });
+    // Chromium may make one request of a double click: the third is a request of its own.
+    for (const press of [() => button.dblclick(), () => button.click()]) {
+      assert.equal(await readFile((await download(page, press)).path, "utf8"), "once only");
+    }
+    assert.ok(claims.length >= 2 && claims.every((claim) => claim === claims[0]), claims.join(", "));
     await stamp(page, share.receipt);
     assert.match(await page.locator("main").innerText(), /1 of 3 taken/);
   });
