@@ -30,7 +30,7 @@ const LEDGER_LINKS: usize = 8;
 /// Connections for bytes: apart from the ledger's, so that no transition waits behind a chunk.
 const BULK_LINKS: usize = 4;
 /// Chunks that all writers together have under way. The driver holds each up to three times while it is sent.
-const CHUNKS_UNDER_WAY: usize = 8;
+const CHUNKS_UNDER_WAY: usize = 6;
 
 /// Where Redis is, and what may be kept in it.
 #[derive(Clone)]

@@ -22,6 +22,8 @@ use crate::http::{Drained, Peer};
 
 /// The head of a request must be here in this time; between two requests, the next one must begin in it.
 const HEAD: Duration = Duration::from_secs(30);
+/// What a connection reads at once, and the most that a request's head may have.
+const BUFFER: usize = 256 * 1024;
 /// Files and other things that are no connections.
 const RESERVED_FILES: u64 = 512;
 const CONNECTIONS: u64 = 60_000;
@@ -30,7 +32,7 @@ const CONNECTIONS: u64 = 60_000;
 pub(super) async fn accept(listener: TcpListener, router: Router, stopping: CancellationToken) {
     let (tasks, places) = (TaskTracker::new(), Arc::new(Semaphore::new(places())));
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD);
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(BUFFER);
     loop {
         let accepted = tokio::select! {
             accepted = async {
