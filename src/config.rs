@@ -1,5 +1,11 @@
 //! The only reader of flags and environment. Everything is checked once, at the start.
 
+#![allow(
+    rustdoc::bare_urls,
+    rustdoc::broken_intra_doc_links,
+    reason = "the comments on settings are the text of --help"
+)]
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;

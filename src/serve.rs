@@ -16,6 +16,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::blobs::Blobs;
 use crate::blobs::files::Files;
 use crate::blobs::redis::RedisBlobs;
 use crate::config::{Config, LogFormat};
@@ -158,7 +159,8 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 async fn open(config: &Config) -> anyhow::Result<Arc<Store>> {
     if !config.uses_redis() {
         let ledger = Sqlite::open(&config.data_dir, config.max_storage())?;
-        ledger.abandon_lost(now()).await.context("can't write the ledger")?;
+        let present = Files::open(&config.data_dir)?.all().await.context("can't read the data folder")?;
+        ledger.end_lost(present.into_iter().collect(), now()).await.context("can't write the ledger")?;
     }
     let store = connect(config).await?;
     store.tidy().await.context("can't look for what the last run left behind")?;

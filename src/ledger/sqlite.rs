@@ -4,6 +4,7 @@ mod record;
 mod step;
 mod writer;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -69,18 +70,34 @@ impl Sqlite {
         Ok(Self { writer, reader: Mutex::new(reader), max_storage: max_storage.unwrap_or(u64::MAX) })
     }
 
-    /// Gives up the uploads that died with the server before this one: nobody can come back to them.
+    /// Ends what died with the server before this one: uploads to which nobody can come back, and shares whose blob is not
+    /// among those that are `present`.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn abandon_lost(&self, now: Timestamp) -> Result<()> {
-        let give_up = move |book: &mut Book| {
+    pub async fn end_lost(&self, present: HashSet<ShareId>, now: Timestamp) -> Result<()> {
+        let end = move |book: &mut Book| {
             let lost = "UPDATE share SET abandoned_at = ?1, free_at = ?1
                  WHERE NOT resumable AND expires_at IS NULL AND abandoned_at IS NULL";
             book.db.execute(lost, [now.0])?;
+            let holding =
+                "SELECT id FROM share WHERE free_at NOTNULL AND NOT inline AND (position > 0 OR expires_at NOTNULL)";
+            let ids: Vec<[u8; 16]> =
+                book.db.prepare(holding)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+            for id in ids.into_iter().filter(|id| !present.contains(&ShareId::from_bytes(*id))) {
+                tracing::error!("a share's file is missing from the data folder: the share is ended");
+                let unpublished =
+                    "UPDATE share SET abandoned_at = ?2, free_at = ?2 WHERE id = ?1 AND expires_at IS NULL";
+                let published = "UPDATE share SET revoked_at = coalesce(revoked_at, ?2), free_at = ?2
+                     WHERE id = ?1 AND expires_at NOTNULL";
+                let leases = "UPDATE claim SET lease_expires_at = min(lease_expires_at, ?2) WHERE id = ?1";
+                for update in [unpublished, published, leases] {
+                    book.db.execute(update, params![id, now.0])?;
+                }
+            }
             Ok(())
         };
-        self.writer.run(give_up).await
+        self.writer.run(end).await
     }
 
     fn read<T>(&self, look: impl FnOnce(&Connection) -> Step<T>) -> Result<T> {

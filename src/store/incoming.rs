@@ -59,9 +59,7 @@ impl Incoming {
         end: u64,
         until: Option<Timestamp>,
     ) -> Result<Self> {
-        // An upload that dies is freed when its window ends; that its blob vanishes by itself is for when nobody sweeps.
-        let vanishes_at = until.unwrap_or_else(|| now().after(store.limits.upload_window));
-        let blob = store.blobs.write(&id, offset, vanishes_at).await?;
+        let blob = store.blobs.write(&id, offset, until.unwrap_or_else(|| now().after(PLAIN_WINDOW))).await?;
         Ok(Self {
             store: store.clone(),
             blob,

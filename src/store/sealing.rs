@@ -104,7 +104,7 @@ impl Sealing {
     pub fn file(&mut self, name: String, mut media_type: String, kind: Option<Kind>) -> Result<()> {
         self.end_file();
         if media_type.len() > MEDIA_TYPE_MAX {
-            media_type.clear();
+            media_type = String::new();
         }
         self.named += (name.len() + media_type.len() + FILE_FRAME) as u64;
         if self.named > MANIFEST_MAX {

@@ -264,3 +264,17 @@ on_both_stores! {
         }
     }
 }
+
+#[test]
+fn a_share_whose_file_is_gone_is_ended_at_the_start() {
+    let mut server = Server::start(crate::server::Store::Embedded);
+    let sealed = Sealed::new(&bytes(200_000));
+    let (lost, kept) = (Upload::publish(&server, &sealed, 1), Upload::publish(&server, &sealed, 1));
+    server.kill();
+    let id = lost.share().rsplit('/').next().unwrap().to_owned();
+    std::fs::remove_file(server.data().join("blobs").join(&id[..2]).join(&id)).unwrap();
+    server.start_again();
+    assert_eq!(lost.state(&server), "revoked");
+    server.get(&lost.share()).send().is(404);
+    kept.claimed(&server, &sealed);
+}

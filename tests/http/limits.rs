@@ -231,3 +231,44 @@ fn a_client_network_begins_so_many_uploads_a_minute() {
     }
     upload.patch(&server, 0, &sealed.run()).send().is(204);
 }
+
+#[test]
+fn what_a_client_forwards_itself_is_not_believed() {
+    let server = Server::with(Store::Embedded, &["--trusted-proxies", "127.0.0.1/32", "--upload-rate", "1"]);
+    let begin = |forwarded: &str| server.put("/a").header("X-Forwarded-For", forwarded).body("x").send().status;
+    // The proxy appends the address that it saw; what stands before it is the client's own word.
+    assert_eq!(begin("6.6.6.1, 198.51.100.9"), 201);
+    for forged in ["6.6.6.2, 198.51.100.9", "x, 198.51.100.9", "6.6.6.3, x, 198.51.100.9", "198.51.100.9, 127.0.0.1"] {
+        assert_eq!(begin(forged), 429, "{forged}");
+    }
+    assert_eq!(begin("198.51.100.10"), 201);
+}
+
+#[test]
+fn uploads_at_once_can_not_reserve_the_same_room() {
+    let server = Server::with(Store::Embedded, &["--max-size", "100TiB"]);
+    let disk = std::process::Command::new("df").args(["-B1", "--output=avail"]).arg(server.data()).output().unwrap();
+    let free: u64 = String::from_utf8(disk.stdout).unwrap().lines().nth(1).unwrap().trim().parse().unwrap();
+    let create = || {
+        let request = server.post("/api/v1/uploads").header("Tus-Resumable", "1.0.0");
+        let request = request.header("Upload-Length", (free / 10 * 6).to_string());
+        request.header("Upload-Metadata", Sealed::new(b"x").metadata(1)).send()
+    };
+    create().is(201);
+    assert_eq!(create().is(507).code(), "store_full");
+}
+
+#[test]
+fn many_long_media_types_take_no_memory() {
+    let server = Server::start(Store::Embedded);
+    let long = "a/".to_string() + &"b".repeat(20_000);
+    let mut body = String::new();
+    for number in 0..2000 {
+        body += &format!(
+            "--x\r\nContent-Disposition: form-data; name=f; filename=f{number}\r\nContent-Type: {long}\r\n\r\n1\r\n"
+        );
+    }
+    body += "--x--\r\n";
+    server.post("/").header("Content-Type", "multipart/form-data; boundary=x").body(body).send().is(201);
+    assert!(server.peak() < 40 << 20, "{} MiB", server.peak() >> 20);
+}

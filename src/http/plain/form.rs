@@ -1,8 +1,9 @@
 //! `POST /`: the form of the send page, and `curl -F`.
 
+use std::future;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Poll, ready};
 
 use axum::body::Body;
@@ -10,7 +11,8 @@ use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Query, Request, State};
 use axum::http::header;
 use axum::response::Response;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 
 use super::{Answer, Parameters, Sender, UNTYPED, content_length};
 use crate::http::client::Client;
@@ -53,42 +55,75 @@ pub(in crate::http) async fn send(
     let options = Options::of(&query, &headers, &app)?;
     app.admit_upload(&client.network)?;
 
-    let idle = Arc::new(AtomicU64::new(0));
-    let request = request.map(|body| framed(body, &idle));
+    let feed = Arc::new(Feed::default());
+    let request = request.map(|body| feed.body(body));
     let form = Multipart::from_request(request, &()).await;
     let form = form.map_err(|_| Error::BadRequest("The form's Content-Type names no boundary.".into()))?;
     let answer = Answer { app: app.clone(), client, headers };
-    let form = Form { app, form, idle, options, sender: None, expected };
+    let form = Form { app, form, feed, options, sender: None, expected };
     // Runs on where the connection breaks, so that what came is freed at once.
     tokio::spawn(form.run(answer)).await.map_err(|_| Error::Internal)?
 }
 
-/// A body that fails where too many bytes come while no part gets on: the parser caps how many headers a part has, not
-/// their bytes.
-fn framed(body: Body, idle: &Arc<AtomicU64>) -> Body {
-    let (idle, mut pieces, mut given) = (idle.clone(), body.into_data_stream(), false);
-    Body::from_stream(stream::poll_fn(move |cx| {
-        // The parser takes all that is ready before it looks at any of it: it gets one piece at a time.
-        if std::mem::take(&mut given) {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        let piece = ready!(pieces.poll_next_unpin(cx));
-        if let Some(Ok(piece)) = &piece {
-            given = true;
-            if idle.fetch_add(piece.len() as u64, Ordering::Relaxed) > FRAME {
+/// Hands the body to the parser a piece at a time, and only when it can't get on without: by itself it takes all that is ready,
+/// and it caps how many headers a part has, not their bytes.
+#[derive(Default)]
+struct Feed {
+    wanted: AtomicBool,
+    /// Bytes fed since the parser last gave something.
+    idle: AtomicU64,
+}
+
+impl Feed {
+    fn body(self: &Arc<Self>, body: Body) -> Body {
+        let (feed, mut pieces) = (self.clone(), body.into_data_stream());
+        Body::from_stream(stream::poll_fn(move |cx| {
+            if !feed.wanted.load(Ordering::Relaxed) {
+                // `Feed::get` polls again as soon as the parser wants more.
+                return Poll::Pending;
+            }
+            let piece = ready!(pieces.poll_next_unpin(cx));
+            feed.wanted.store(false, Ordering::Relaxed);
+            let length = piece.as_ref().and_then(|piece| piece.as_ref().ok()).map_or(0, Bytes::len) as u64;
+            if feed.idle.fetch_add(length, Ordering::Relaxed) > FRAME {
                 return Poll::Ready(Some(Err(axum::Error::new(io::Error::other("endless headers")))));
             }
+            Poll::Ready(piece)
+        }))
+    }
+
+    /// What the parser gives next.
+    async fn get<T>(&self, next: impl Future<Output = Result<T, MultipartError>>) -> Result<T, Error> {
+        let mut next = std::pin::pin!(next);
+        let got = future::poll_fn(|cx| {
+            loop {
+                match next.as_mut().poll(cx) {
+                    Poll::Pending if !self.wanted.swap(true, Ordering::Relaxed) => {}
+                    polled => return polled,
+                }
+            }
+        })
+        .await;
+        let got = got.map_err(|error| self.malformed(&error));
+        self.idle.store(0, Ordering::Relaxed);
+        got
+    }
+
+    fn malformed(&self, error: &MultipartError) -> Error {
+        if self.idle.load(Ordering::Relaxed) > FRAME {
+            return Error::BadRequest("The headers of a part are too long.".into());
         }
-        Poll::Ready(piece)
-    }))
+        if pace::is_slow(error) {
+            return Error::Timeout;
+        }
+        Error::BadRequest("The form is malformed, or ends before its last boundary.".into())
+    }
 }
 
 struct Form {
     app: App,
     form: Multipart,
-    /// Bytes fed to the parser since it last gave something.
-    idle: Arc<AtomicU64>,
+    feed: Arc<Feed>,
     options: Options,
     /// Set with the first file: its key must be settled then.
     sender: Option<Sender>,
@@ -108,9 +143,7 @@ impl Form {
     async fn take(&mut self) -> Result<Timestamp, Error> {
         let mut parts = 0;
         loop {
-            let field = self.form.next_field().await.map_err(|error| malformed(&error, &self.idle))?;
-            self.idle.store(0, Ordering::Relaxed);
-            let Some(field) = field else { break };
+            let Some(field) = self.feed.get(self.form.next_field()).await? else { break };
             parts += 1;
             if parts > PARTS {
                 return Err(Error::BadRequest(format!(
@@ -121,19 +154,19 @@ impl Form {
             match field.file_name().map(str::to_owned) {
                 // A file input that was left empty.
                 Some(file) if file.is_empty() && field.content_type() == Some(UNTYPED) => {
-                    drop(read(field, &self.idle, 0).await?)
+                    drop(read(field, &self.feed, 0).await?)
                 }
                 Some(file) => {
                     let media_type = field.content_type().unwrap_or(UNTYPED).to_owned();
                     let sender = start(&mut self.sender, &self.app, &self.options, self.expected).await?;
                     sender.sealing.file(names::safe_path(&file), media_type, None)?;
-                    pour(&self.app, sender, field, &self.idle).await?;
+                    pour(&self.app, sender, field, &self.feed).await?;
                 }
                 None if name == "text" => {
-                    text(&mut self.sender, &self.app, &self.options, self.expected, field, &self.idle).await?
+                    text(&mut self.sender, &self.app, &self.options, self.expected, field, &self.feed).await?
                 }
                 None => {
-                    let value = read(field, &self.idle, FIELD).await?;
+                    let value = read(field, &self.feed, FIELD).await?;
                     self.set(&name, value).await?;
                 }
             }
@@ -174,10 +207,10 @@ async fn text(
     options: &Options,
     expected: Option<u64>,
     mut field: Field<'_>,
-    idle: &AtomicU64,
+    feed: &Feed,
 ) -> Result<(), Error> {
     let first = loop {
-        match field.chunk().await.map_err(|error| malformed(&error, idle))? {
+        match feed.get(field.chunk()).await? {
             None => return Ok(()),
             Some(piece) if piece.is_empty() => {}
             Some(piece) => break piece,
@@ -186,13 +219,11 @@ async fn text(
     let sender = start(sender, app, options, expected).await?;
     app.store.metrics.received.inc_by(first.len() as u64);
     sender.text(first).await?;
-    pour(app, sender, field, idle).await
+    pour(app, sender, field, feed).await
 }
 
-async fn pour(app: &App, sender: &mut Sender, field: Field<'_>, idle: &AtomicU64) -> Result<(), Error> {
-    let mut pieces = field.map_err(|error| malformed(&error, idle));
-    while let Some(piece) = pieces.try_next().await? {
-        idle.store(0, Ordering::Relaxed);
+async fn pour(app: &App, sender: &mut Sender, mut field: Field<'_>, feed: &Feed) -> Result<(), Error> {
+    while let Some(piece) = feed.get(field.chunk()).await? {
         app.store.metrics.received.inc_by(piece.len() as u64);
         sender.sealing.write(piece).await?;
     }
@@ -200,12 +231,10 @@ async fn pour(app: &App, sender: &mut Sender, field: Field<'_>, idle: &AtomicU64
 }
 
 /// A field of at most `most` bytes, as text.
-async fn read(field: Field<'_>, idle: &AtomicU64, most: usize) -> Result<String, Error> {
+async fn read(mut field: Field<'_>, feed: &Feed, most: usize) -> Result<String, Error> {
     let name = field.name().unwrap_or_default().chars().take(40).collect::<String>();
-    let mut pieces = field.map_err(|error| malformed(&error, idle));
     let mut value = Vec::new();
-    while let Some(piece) = pieces.try_next().await? {
-        idle.store(0, Ordering::Relaxed);
+    while let Some(piece) = feed.get(field.chunk()).await? {
         value.extend_from_slice(&piece);
         if value.len() > most {
             return Err(Error::BadRequest(format!(
@@ -214,14 +243,4 @@ async fn read(field: Field<'_>, idle: &AtomicU64, most: usize) -> Result<String,
         }
     }
     String::from_utf8(value).map_err(|_| Error::BadRequest(format!("The field {name:?} must be UTF-8.")))
-}
-
-fn malformed(error: &MultipartError, idle: &AtomicU64) -> Error {
-    if idle.load(Ordering::Relaxed) > FRAME {
-        return Error::BadRequest("The headers of a part are too long.".into());
-    }
-    if pace::is_slow(error) {
-        return Error::Timeout;
-    }
-    Error::BadRequest("The form is malformed, or ends before its last boundary.".into())
 }
