@@ -47,8 +47,9 @@ pub trait Blobs: Send + Sync + 'static {
     /// The blob is not to vanish by itself before `until`. Blobs that never do have nothing to move.
     async fn keep(&self, id: &ShareId, until: Timestamp) -> Result<()>;
 
-    /// Frees the blob; `Ok` where there is none.
-    async fn free(&self, id: &ShareId) -> Result<()>;
+    /// Frees the blob; `Ok` where there is none. Interrupted, it can be repeated. `reached` is how far a writer is known to have
+    /// come, in bytes: it may have gone on writing after the blob was freed for the first time.
+    async fn free(&self, id: &ShareId, reached: u64) -> Result<()>;
 
     /// [`Error::Full`] where `bytes` more would not fit.
     async fn room(&self, bytes: u64) -> Result<()>;
@@ -70,5 +71,5 @@ pub trait Writer: Send {
     async fn sync(&mut self) -> Result<()>;
 
     /// Gives up what waits in memory, and waits for what is under way: nothing is written after it.
-    async fn settle(&mut self);
+    async fn stop(&mut self);
 }

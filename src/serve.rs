@@ -160,7 +160,9 @@ async fn open(config: &Config) -> anyhow::Result<Arc<Store>> {
     if !config.uses_redis() {
         let ledger = Sqlite::open(&config.data_dir, config.max_storage())?;
         let present = Files::open(&config.data_dir)?.all().await.context("can't read the data folder")?;
-        ledger.end_lost(present.into_iter().collect(), now()).await.context("can't write the ledger")?;
+        ledger.end_lost(present.into_iter().collect(), now()).await.with_context(|| {
+            format!("can't start on {}: is all of the data folder there, and writable?", config.data_dir.display())
+        })?;
     }
     let store = connect(config).await?;
     store.tidy().await.context("can't look for what the last run left behind")?;

@@ -145,6 +145,9 @@ impl Store {
     /// # Errors
     /// [`ledger::Error::Full`]; [`Error::TooLarge`]; [`ledger::Error::Conflict`] where it has another.
     pub async fn declare(&self, id: &ShareId, token: &Digest, upload: &Upload, length: u64) -> Result<()> {
+        if upload.length == Some(length) {
+            return Ok(());
+        }
         self.check_length(length, upload.manifest_len)?;
         self.blobs.room(length.saturating_sub(upload.offset) + self.ledger.outstanding().await?).await?;
         Ok(self.ledger.declare(id, token, length, now()).await?)
@@ -195,7 +198,7 @@ impl Store {
         let remains = match self.ledger.abandon(id, token, now()).await {
             // A disk so full that not even this can be written down: its bytes go first.
             Err(ledger::Error::Full) => {
-                self.blobs.free(id).await?;
+                self.blobs.free(id, 0).await?;
                 self.ledger.abandon(id, token, now()).await?
             }
             remains => remains?,
@@ -240,7 +243,7 @@ impl Store {
     /// Frees the bytes that nobody may read any more. Where that fails the sweep does it later, so the caller's deed stands.
     async fn free(&self, id: &ShareId, remains: Remains) -> Result<()> {
         if remains == Remains::Blob {
-            match self.blobs.free(id).await {
+            match self.blobs.free(id, 0).await {
                 Ok(()) => drop(self.ledger.freed(id, now()).await),
                 Err(error) => tracing::warn!(%error, "bytes are left for the sweep to free"),
             }
@@ -248,10 +251,10 @@ impl Store {
         Ok(())
     }
 
-    /// Frees what a writer left that was still writing when its upload ended.
-    pub async fn forsake(&self, id: &ShareId) {
+    /// Frees what a writer left that was still writing when its upload ended, and had come up to `reached` bytes.
+    pub async fn forsake(&self, id: &ShareId, reached: u64) {
         if self.ledger.holds(id).await == Ok(false)
-            && let Err(error) = self.blobs.free(id).await
+            && let Err(error) = self.blobs.free(id, reached).await
         {
             tracing::warn!(%error, "bytes of an upload that ended are left behind");
         }
@@ -272,7 +275,7 @@ impl Store {
     pub async fn tidy(&self) -> Result<()> {
         for id in self.blobs.all().await? {
             if !self.ledger.holds(&id).await? {
-                self.blobs.free(&id).await?;
+                self.blobs.free(&id, 0).await?;
             }
         }
         Ok(())

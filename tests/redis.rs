@@ -174,7 +174,7 @@ async fn a_full_redis_takes_nothing_new_and_goes_on_with_what_it_has() {
         let remains = if sender.id == blob.id { Remains::Blob } else { Remains::Nothing };
         assert_eq!(ledger.finish(&sender.id, &claim, now).await, Ok(remains));
     }
-    assert_eq!(blobs.free(&blob.id).await, Ok(()));
+    assert_eq!(blobs.free(&blob.id, 0).await, Ok(()));
     assert_eq!(ledger.freed(&blob.id, now).await, Ok(true));
     assert!(ledger.revoke(&revoked.id, Revoker::Owner(revoked.owner), now).await.is_ok());
     assert!(ledger.revoke(&several.id, Revoker::Operator, now).await.is_ok());
@@ -310,7 +310,7 @@ async fn every_key_ends_by_itself_and_nothing_of_a_finished_share_is_left() {
     for (sender, claim) in claims {
         ledger.finish(&sender.id, &claim, now).await.unwrap();
     }
-    blobs.free(&large.id).await.unwrap();
+    blobs.free(&large.id, 0).await.unwrap();
     ledger.freed(&large.id, now).await.unwrap();
     let left = keys(&server);
     assert!(!left.iter().any(|key| key.starts_with("share:") || key.contains(&unknown.to_string())), "{left:?}");
@@ -394,4 +394,17 @@ async fn keeping_a_blob_never_shortens_its_life() {
     assert!(shortest() > HOUR - MINUTE);
     blobs.keep(&id, now().after(3 * HOUR)).await.unwrap();
     assert!(shortest() > 3 * HOUR - MINUTE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_is_freed_to_its_end_even_where_its_beginning_is_gone() {
+    let server = RedisServer::start(&[]);
+    let (_, blobs) = stores(&server).await;
+    let id = ShareId::random();
+    // More than two batches. A writer that went on after the first freeing leaves the end alone behind.
+    write(&blobs, &id, vec![7; 70 << 20]).await.unwrap();
+    let front: Vec<String> = (0..64).map(|chunk| format!("share:{id}:chunk:{chunk}")).collect();
+    let _: () = redis::cmd("DEL").arg(front).query(&mut inside(&server)).expect("deleted");
+    blobs.free(&id, 70 << 20).await.unwrap();
+    assert!(keys(&server).iter().all(|key| !key.contains(":chunk:")), "{:?}", keys(&server));
 }

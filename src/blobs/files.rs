@@ -73,7 +73,7 @@ impl Blobs for Files {
         Ok(())
     }
 
-    async fn free(&self, id: &ShareId) -> Result<()> {
+    async fn free(&self, id: &ShareId, _reached: u64) -> Result<()> {
         let path = self.path(id);
         match blocking(move || fs::remove_file(path)).await {
             Err(Error::Missing) => Ok(()),
@@ -161,7 +161,7 @@ impl Writer for FileWriter {
         blocking(sync).await
     }
 
-    async fn settle(&mut self) {
+    async fn stop(&mut self) {
         self.pieces.clear();
         let _ = self.written().await;
     }

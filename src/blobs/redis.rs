@@ -108,12 +108,16 @@ impl Blobs for RedisBlobs {
         Ok(())
     }
 
-    async fn free(&self, id: &ShareId) -> Result<()> {
-        for first in (0..).step_by(BATCH as usize) {
-            let keys: Vec<String> = (first..first + BATCH).map(|chunk| key(id, chunk)).collect();
-            if self.redis.bulk(::redis::cmd("UNLINK").arg(&keys)).await? == Value::Int(0) {
-                break;
-            }
+    async fn free(&self, id: &ShareId, reached: u64) -> Result<()> {
+        let keys =
+            |batch: u64| -> Vec<String> { (batch * BATCH..(batch + 1) * BATCH).map(|chunk| key(id, chunk)).collect() };
+        let mut batches = reached.div_ceil(CHUNK * BATCH);
+        while self.redis.bulk(::redis::cmd("EXISTS").arg(keys(batches))).await? != Value::Int(0) {
+            batches += 1;
+        }
+        // From the end: what an interruption leaves still begins at 0, and is found the next time.
+        for batch in (0..batches).rev() {
+            self.redis.bulk(::redis::cmd("UNLINK").arg(keys(batch))).await?;
         }
         Ok(())
     }
@@ -212,7 +216,7 @@ impl Writer for RedisWriter {
         Ok(())
     }
 
-    async fn settle(&mut self) {
+    async fn stop(&mut self) {
         (self.waits, self.waiting) = (0, Vec::new());
         while !self.under_way.is_empty() {
             // Whether it succeeds is of no interest any more, only that it is over.

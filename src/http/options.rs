@@ -56,9 +56,9 @@ impl Options {
             "expires_in" if !value.is_empty() => self.expires_in = Some(expires_in(value, app)?),
             "downloads" if !value.is_empty() => self.downloads = Some(downloads(value, app)?),
             "password" if !value.is_empty() => self.password = Some(value.to_owned()),
-            "note" => value.replace("\r\n", "\n").trim_end().clone_into(&mut self.note),
+            "note" if !value.is_empty() => value.replace("\r\n", "\n").trim_end().clone_into(&mut self.note),
             "text" if !value.is_empty() => self.text = Some(value.to_owned()),
-            "expires_in" | "downloads" | "password" | "text" => {}
+            "expires_in" | "downloads" | "password" | "note" | "text" => {}
             _ => return Ok(false),
         }
         Ok(true)

@@ -50,7 +50,12 @@ pub(super) async fn receive(
     let (id, secret): (ShareId, Token) = (share_id(&id)?, named(&secret)?);
     match app.store.ledger.peek(&id, None, now()).await {
         Ok(share) if share.password => return locked(&app, Token::random(), &share, views::Attempt::First),
-        Ok(_) | Err(ledger::Error::Unknown) => {}
+        Ok(_) => {}
+        // Of a share with a password that ended, the link alone tells nothing; and looking is no guess.
+        Err(ledger::Error::Unknown) if app.store.ledger.admit(&id, &client.network, now()).await? => {
+            return Err(Error::NotFound);
+        }
+        Err(ledger::Error::Unknown) => {}
         Err(error) => return Err(error.into()),
     }
     let keys = Keys::derive(&secret);

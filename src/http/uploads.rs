@@ -75,11 +75,15 @@ pub(super) async fn create(
     let offset = if whole_at_once {
         publish_at_once(&app, &upload, Checksum::of(&headers)?, body).await?
     } else {
+        let checksum = Checksum::of(&headers)?;
+        if brings.zip(length).is_some_and(|(brings, length)| with_bytes && brings > length) {
+            return Err(store::Error::TooLarge.into());
+        }
         app.store.begin(&upload).await?;
         if with_bytes {
             let begun = app.store.upload(&upload.id, &upload.token).await?;
-            fits(&begun, brings)?;
-            receive(&app, upload.id, upload.token, begun, Checksum::of(&headers)?, body).await?
+            receive(&app, Turn { id: upload.id, token: upload.token, upload: begun, created: true }, checksum, body)
+                .await?
         } else {
             0
         }
@@ -152,7 +156,7 @@ pub(super) async fn patch(
     let offset = match upload.expires_at {
         // A repeat of the last, empty by now: the bytes may already be gone.
         Some(_) => upload.offset,
-        None => receive(&app, id, token, upload, checksum, body).await?,
+        None => receive(&app, Turn { id, token, upload, created: false }, checksum, body).await?,
     };
     Ok(tus(StatusCode::NO_CONTENT, [("upload-offset", offset.into()), ("upload-expires", http_date(window_ends_at)?)]))
 }
@@ -196,55 +200,45 @@ async fn publish_at_once(app: &App, upload: &NewUpload, checksum: Option<Checksu
     Ok(bytes.len() as u64)
 }
 
-/// Takes the body's bytes. Runs on where the connection breaks, so that what came is recorded. Gives the offset reached.
-async fn receive(
-    app: &App,
+/// One request's turn at an upload.
+struct Turn {
     id: ShareId,
     token: Digest,
     upload: Upload,
-    checksum: Option<Checksum>,
-    body: Body,
-) -> Result<u64, Error> {
-    let app = app.clone();
-    let turn = async move {
-        let result = take(&app, id, token, &upload, checksum, body).await;
-        let full = matches!(result, Err(Error::Store(store::Error::Ledger(ledger::Error::Full))));
-        let endless = matches!(result, Err(Error::Store(store::Error::TooLarge))) && upload.length.is_none();
-        if full || endless {
-            // What does not fit now is not kept in the way of others.
-            let _ = app.store.abandon(&id, &token).await;
-        }
-        if result.is_err() {
-            // It may have ended while its bytes still came.
-            app.store.forsake(&id).await;
-        }
-        result
-    };
-    tokio::spawn(turn).await.map_err(|_| Error::Internal)?
+    /// Whether this request began the upload: where it fails, its client never learns the address.
+    created: bool,
 }
 
-async fn take(
-    app: &App,
-    id: ShareId,
-    token: Digest,
-    upload: &Upload,
-    mut checksum: Option<Checksum>,
-    body: Body,
-) -> Result<u64, Error> {
-    let mut incoming = Incoming::resume(&app.store, id, token, upload).await?;
-    let poured = pour(app, &mut incoming, &mut checksum, body).await;
-    let broke = match poured {
-        Ok(broke) => broke,
-        Err(error) => {
-            incoming.give_up().await;
-            return Err(error);
+/// Takes the body's bytes. Runs on where the connection breaks, so that what came is recorded. Gives the offset reached.
+async fn receive(app: &App, turn: Turn, checksum: Option<Checksum>, body: Body) -> Result<u64, Error> {
+    let app = app.clone();
+    let taken = async move {
+        let Turn { id, token, upload, created } = turn;
+        let mut incoming = Incoming::resume(&app.store, id, token, &upload).await?;
+        let result = take(&app, &mut incoming, checksum, body).await;
+        let Err(error) = &result else { return result };
+        let reached = incoming.stop().await;
+        let hopeless = match error {
+            // What does not fit now is not kept in the way of others.
+            Error::Store(store::Error::Ledger(ledger::Error::Full)) => true,
+            Error::Store(store::Error::TooLarge) => upload.length.is_none(),
+            _ => created,
+        };
+        if hopeless {
+            let _ = app.store.abandon(&id, &token).await;
         }
+        // It may have ended while its bytes still came.
+        app.store.forsake(&id, reached).await;
+        result
     };
+    tokio::spawn(taken).await.map_err(|_| Error::Internal)?
+}
+
+async fn take(app: &App, incoming: &mut Incoming, mut checksum: Option<Checksum>, body: Body) -> Result<u64, Error> {
+    let broke = pour(app, incoming, &mut checksum, body).await?;
     if let Some(checksum) = checksum {
-        if let Err(error) = broke.map_or(Ok(()), Err).and_then(|()| checksum.verify()) {
-            incoming.give_up().await;
-            return Err(error);
-        }
+        broke.map_or(Ok(()), Err)?;
+        checksum.verify()?;
         return Ok(incoming.end().await?.0);
     }
     let (offset, _) = incoming.end().await?;

@@ -74,7 +74,7 @@ impl Sqlite {
     /// among those that are `present`.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
+    /// [`Error::Unavailable`]; also where no blob is present that should be: a folder that is not mounted is not the end of all.
     pub async fn end_lost(&self, present: HashSet<ShareId>, now: Timestamp) -> Result<()> {
         let end = move |book: &mut Book| {
             let lost = "UPDATE share SET abandoned_at = ?1, free_at = ?1
@@ -84,7 +84,19 @@ impl Sqlite {
                 "SELECT id FROM share WHERE free_at NOTNULL AND NOT inline AND (position > 0 OR expires_at NOTNULL)";
             let ids: Vec<[u8; 16]> =
                 book.db.prepare(holding)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+            let held = ids.len();
+            let mut missing = Vec::new();
             for id in ids.into_iter().filter(|id| !present.contains(&ShareId::from_bytes(*id))) {
+                let record = Record::load(&book.db, &ShareId::from_bytes(id))?;
+                // What was about to be freed is no loss.
+                if record.is_some_and(|record| record.history.free_at(now) > now) {
+                    missing.push(id);
+                }
+            }
+            if !missing.is_empty() && present.is_empty() {
+                return Err(Error::Unavailable(format!("the files of all {held} shares are missing")).into());
+            }
+            for id in missing {
                 tracing::error!("a share's file is missing from the data folder: the share is ended");
                 let unpublished =
                     "UPDATE share SET abandoned_at = ?2, free_at = ?2 WHERE id = ?1 AND expires_at IS NULL";
@@ -147,6 +159,12 @@ impl Ledger for Sqlite {
             let at = record.upload.offset;
             let writer = step.writer.cast_signed();
             if at != step.from && (at != step.to || record.writer != writer) {
+                return Err(Error::Conflict(at).into());
+            }
+            if step.to != at && record.upload.expires_at.is_some() {
+                return Err(Error::Published.into());
+            }
+            if record.upload.length.is_some_and(|length| record.resumable && step.to > length) {
                 return Err(Error::Conflict(at).into());
             }
             hold(book, &record, record.held.max(step.to), max_storage)?;

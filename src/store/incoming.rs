@@ -1,5 +1,6 @@
 //! Bytes on their way in: written as they come, made durable and recorded every now and then.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,8 @@ pub struct Incoming {
     /// Tells this turn's repeated calls from another turn's.
     writer: u64,
     resumable: bool,
+    /// Whether the room for all of its bytes was reserved when it began.
+    reserved: bool,
     /// Where the upload stands in the ledger.
     recorded: u64,
     /// Where it stands with the bytes taken since.
@@ -47,18 +50,21 @@ impl Incoming {
     pub async fn resume(store: &Arc<Store>, id: ShareId, token: Digest, upload: &Upload) -> Result<Self> {
         let most = upload.manifest_len + store.max_sealed();
         let until = upload.window_ends_at.after(upload.terms.expires_in);
-        Self::open(store, id, token, upload.offset, upload.length.unwrap_or(most), Some(until)).await
+        let end = upload.length.unwrap_or(most);
+        Self::open(store, id, token, upload.offset..end, upload.length.is_some(), Some(until)).await
     }
 
-    /// `until` is when the blob may vanish by itself; `None` for an upload that can't be resumed.
+    /// `bytes` are the ones still to come, `reserved` whether there is room for them for certain; `until` is when the blob may
+    /// vanish by itself, `None` for an upload that can't be resumed.
     pub(super) async fn open(
         store: &Arc<Store>,
         id: ShareId,
         token: Digest,
-        offset: u64,
-        end: u64,
+        bytes: Range<u64>,
+        reserved: bool,
         until: Option<Timestamp>,
     ) -> Result<Self> {
+        let Range { start: offset, end } = bytes;
         let blob = store.blobs.write(&id, offset, until.unwrap_or_else(|| now().after(PLAIN_WINDOW))).await?;
         Ok(Self {
             store: store.clone(),
@@ -67,6 +73,7 @@ impl Incoming {
             token,
             writer: u64::from_ne_bytes(crate::share::random()),
             resumable: until.is_some(),
+            reserved,
             recorded: offset,
             offset,
             looked: offset,
@@ -84,7 +91,9 @@ impl Incoming {
     pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
         self.write_unrecorded(bytes).await?;
         if self.offset - self.recorded >= STEP {
-            self.store.blobs.room(STEP.min(self.end - self.offset)).await?;
+            if !self.reserved {
+                self.store.blobs.room(STEP.min(self.end - self.offset)).await?;
+            }
             self.record().await?;
         }
         self.be_heard_of().await
@@ -95,9 +104,10 @@ impl Incoming {
         if self.resumable || self.recorded_at.elapsed() < HEARD { Ok(()) } else { self.record().await }
     }
 
-    /// Ends this turn without recording anything: nothing is written after it.
-    pub async fn give_up(mut self) {
-        self.blob.settle().await;
+    /// Stops without recording anything: nothing is written after it. Gives how far the writer has come, in bytes.
+    pub async fn stop(&mut self) -> u64 {
+        self.blob.stop().await;
+        self.offset
     }
 
     /// Takes the next bytes, which count only if [`Incoming::end`] is reached: a checksum may yet show that they are wrong.
@@ -144,7 +154,7 @@ impl Incoming {
     ///
     /// # Errors
     /// As [`Incoming::write`].
-    pub async fn end(mut self) -> Result<(u64, Option<Timestamp>)> {
+    pub async fn end(&mut self) -> Result<(u64, Option<Timestamp>)> {
         self.record().await?;
         let upload = self.store.ledger.upload(&self.id, &self.token, now()).await?;
         if upload.length != Some(self.offset) {

@@ -36,7 +36,6 @@ pub struct Metered {
     charged_at: Instant,
     /// Set for a plain download, whose recipient can't finish the claim.
     settle: Option<Settle>,
-    plain: bool,
     _running: Running,
 }
 
@@ -71,7 +70,6 @@ impl Metered {
             reserved: 0,
             remaining: length,
             charged_at: Instant::now(),
-            plain: settle.is_some(),
             settle,
             _running: Running::new(&store.metrics),
         };
@@ -100,9 +98,8 @@ impl Metered {
 
     async fn count(&mut self, bytes: u64) -> Result<()> {
         let lease = self.store.limits.lease;
-        // Another server may cut the lease of a plain download short when its own part is through.
-        let heard_of = if self.plain { lease.min(PLAIN_REMAINS) } else { lease } / 3;
-        let stale = self.charged_at.elapsed() > heard_of;
+        // Another server may cut the lease short where its part of a plain download was the last.
+        let stale = self.charged_at.elapsed() > lease.min(PLAIN_REMAINS) / 3;
         if bytes > self.reserved {
             self.reserve(STEP.max(bytes - self.reserved)).await?;
             self.store.blobs.keep(&self.id, now().after(lease)).await?;
@@ -147,10 +144,12 @@ impl Drop for Metered {
         let (store, id, claim, limit) = (self.store.clone(), self.id, self.claim, self.limit);
         let back = -i64::try_from(self.reserved).unwrap_or(0);
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        // Asked at once: the connection may look whether somebody waits before the task runs.
+        let settle = settle.map(|settle| settle());
         runtime.spawn(async move {
             let lease = store.limits.lease;
             let charge = |bytes, rest| Charge { bytes, limit, lease_expires_at: now().after(rest) };
-            let Some(mut settle) = settle.map(|settle| settle()) else {
+            let Some(mut settle) = settle else {
                 return drop(store.ledger.charge(&id, &claim, &charge(back, lease), now()).await);
             };
             // What the kernel still holds for a slow recipient keeps the lease alive.

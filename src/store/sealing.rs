@@ -151,7 +151,8 @@ impl Sealing {
             self.store.begin(&self.upload).await?;
             let NewUpload { id, token, .. } = self.upload;
             let end = self.store.max_sealed();
-            let mut incoming = Incoming::open(&self.store, id, token, 0, end, None).await?;
+            let reserved = self.upload.length.is_some();
+            let mut incoming = Incoming::open(&self.store, id, token, 0..end, reserved, None).await?;
             for piece in self.small.drain(..) {
                 incoming.write(piece).await?;
             }
@@ -205,12 +206,13 @@ impl Sealing {
     pub async fn abandon(self) {
         let Self { store, upload, incoming, .. } = self;
         if incoming.is_some() || upload.length.is_some() {
-            if let Some(incoming) = incoming {
-                incoming.give_up().await;
-            }
+            let reached = match incoming {
+                Some(mut incoming) => incoming.stop().await,
+                None => 0,
+            };
             // Where that fails, the sweep does it a minute later.
             if store.abandon(&upload.id, &upload.token).await.is_err() {
-                store.forsake(&upload.id).await;
+                store.forsake(&upload.id, reached).await;
             }
         }
     }

@@ -42,7 +42,7 @@ async fn sweep(store: &Store) -> Result<()> {
     loop {
         let mut freed = 0;
         for (id, ended) in store.ledger.due(now()).await? {
-            if let Err(error) = store.blobs.free(&id).await {
+            if let Err(error) = store.blobs.free(&id, 0).await {
                 // The others are not to wait for it.
                 store.metrics.store_errors.inc();
                 tracing::warn!(%error, "bytes that are due can't be freed yet");

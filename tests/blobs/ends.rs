@@ -9,7 +9,7 @@ use crate::World;
 pub async fn what_is_freed_is_missing(world: World) {
     for length in [5, MIB - 64, 3 * MIB, 70 * MIB] {
         let (id, _) = blob(&*world.here, length).await;
-        assert_eq!(world.there.free(&id).await, Ok(()));
+        assert_eq!(world.there.free(&id, 0).await, Ok(()));
         assert_eq!(read(&*world.here, &id, 0..1).await, Err(Error::Missing));
         assert_eq!(read(&*world.here, &id, length - 1..length).await, Err(Error::Missing));
         assert!(!world.here.all().await.unwrap().contains(&id));
@@ -17,17 +17,17 @@ pub async fn what_is_freed_is_missing(world: World) {
 }
 
 pub async fn freeing_nothing_is_fine(world: World) {
-    assert_eq!(world.here.free(&ShareId::random()).await, Ok(()));
+    assert_eq!(world.here.free(&ShareId::random(), 0).await, Ok(()));
     let (id, _) = blob(&*world.here, MIB).await;
     for _ in 0..3 {
-        assert_eq!(world.there.free(&id).await, Ok(()));
+        assert_eq!(world.there.free(&id, 0).await, Ok(()));
     }
 }
 
 pub async fn freeing_one_leaves_the_others(world: World) {
     let (freed, _) = blob(&*world.here, 2 * MIB).await;
     let (left, content) = blob(&*world.here, 2 * MIB).await;
-    world.here.free(&freed).await.unwrap();
+    world.here.free(&freed, 0).await.unwrap();
     assert_holds(&*world.there, &left, &content).await;
 }
 

@@ -72,6 +72,8 @@ struct Feed {
     wanted: AtomicBool,
     /// Bytes fed since the parser last gave something.
     idle: AtomicU64,
+    /// Set when they were too many.
+    endless: AtomicBool,
 }
 
 impl Feed {
@@ -86,6 +88,7 @@ impl Feed {
             feed.wanted.store(false, Ordering::Relaxed);
             let length = piece.as_ref().and_then(|piece| piece.as_ref().ok()).map_or(0, Bytes::len) as u64;
             if feed.idle.fetch_add(length, Ordering::Relaxed) > FRAME {
+                feed.endless.store(true, Ordering::Relaxed);
                 return Poll::Ready(Some(Err(axum::Error::new(io::Error::other("endless headers")))));
             }
             Poll::Ready(piece)
@@ -110,7 +113,7 @@ impl Feed {
     }
 
     fn malformed(&self, error: &MultipartError) -> Error {
-        if self.idle.load(Ordering::Relaxed) > FRAME {
+        if self.endless.load(Ordering::Relaxed) {
             return Error::BadRequest("The headers of a part are too long.".into());
         }
         if pace::is_slow(error) {

@@ -68,7 +68,10 @@ async fn grant(
     password: String,
 ) -> Result<Token, Error> {
     let key = match app.store.ledger.admit(&id, &client.network, now()).await? {
-        true if password.is_empty() => return Err(ledger::Error::WrongProof.into()),
+        true if password.is_empty() => {
+            app.store.ledger.peek(&id, None, now()).await?;
+            return Err(ledger::Error::WrongProof.into());
+        }
         true => app.passwords.stretch(secret, password).await?,
         false => secret,
     };

@@ -21,6 +21,7 @@ pub(super) struct Record {
     pub(super) inline: bool,
     pub(super) held: u64,
     pub(super) freed: bool,
+    pub(super) resumable: bool,
     pub(super) history: History,
     /// Digests of the claim tokens, as in `history.claims`.
     pub(super) claims: Vec<Digest>,
@@ -32,7 +33,7 @@ impl Record {
         let mut select = db.prepare_cached(
             "SELECT owner, upload, verifier, password, expires_in, downloads, length, manifest_len, position, writer,
                     size, base, inline, created_at, window_ends_at, abandoned_at, expires_at, revoked_at, opened,
-                    wrong_proofs, held, freed_at
+                    wrong_proofs, held, freed_at, resumable
              FROM share WHERE id = ?1",
         )?;
         let Some(mut record) = select.query_row([id.as_bytes()], |row| Self::from_row(*id, row)).optional()? else {
@@ -84,6 +85,7 @@ impl Record {
             inline: row.get(12)?,
             held: unsigned(row.get(20)?),
             freed: row.get::<_, Option<i64>>(21)?.is_some(),
+            resumable: row.get(22)?,
             history: History {
                 created_at: Timestamp(row.get(13)?),
                 window_ends_at,
