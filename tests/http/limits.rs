@@ -272,3 +272,18 @@ fn many_long_media_types_take_no_memory() {
     server.post("/").header("Content-Type", "multipart/form-data; boundary=x").body(body).send().is(201);
     assert!(server.peak() < 40 << 20, "{} MiB", server.peak() >> 20);
 }
+
+#[test]
+fn a_creation_that_fails_with_its_bytes_reserves_nothing() {
+    let server = Server::with(Store::Embedded, &["--max-storage", "1MB", "--max-size", "900kB"]);
+    let sealed = Sealed::new(&bytes(700_000));
+    let mut run = sealed.run();
+    for (checksum, status) in [("sha1 AAAAAAAAAAAAAAAAAAAAAAAAAAA=", 460), ("md5 AAAA", 400)] {
+        let request = creation(&server, &sealed, &sealed.metadata(1)).header("Upload-Checksum", checksum);
+        request.header("Content-Type", "application/offset+octet-stream").body(run.clone()).send().is(status);
+    }
+    run.truncate(300_000);
+    // Its address was never told, so what it reserved must be free for the next at once.
+    let upload = Upload::create(&server, &sealed, 1);
+    upload.patch(&server, 0, &run).send().is(204);
+}

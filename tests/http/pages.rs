@@ -292,3 +292,18 @@ fn a_forwarded_address_from_nobody_trusted_means_nothing() {
     assert_eq!((0..10).map(guess).collect::<Vec<_>>(), [403; 10]);
     assert_eq!(guess(11), 429);
 }
+
+#[test]
+fn looking_at_what_ended_is_no_guess_and_tells_nothing() {
+    let server = Server::start(Store::Embedded);
+    let share = Plain::made(&server, &server.put("/a").header("Share-Password", "right").body("x").send());
+    let claim = token();
+    let take = |password: &str| server.post(&share.link()).form(&[("claim", &claim), ("password", password)]).send();
+    take("right").is(303);
+    for _ in 0..12 {
+        server.get(&share.link()).send().is(404);
+        server.post(&share.link()).form(&[("claim", "")]).send().is(404);
+    }
+    // The claim's own repeat is still answered.
+    take("right").is(303);
+}
