@@ -157,20 +157,21 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 
 /// The store of a server that is starting: what died with the one before is freed.
 async fn open(config: &Config) -> anyhow::Result<Arc<Store>> {
-    if !config.uses_redis() {
-        let ledger = Sqlite::open(&config.data_dir, config.max_storage())?;
-        let present = Files::open(&config.data_dir)?.all().await.context("can't read the data folder")?;
-        ledger.end_lost(present.into_iter().collect(), now()).await.with_context(|| {
-            format!("can't start on {}: is all of the data folder there, and writable?", config.data_dir.display())
-        })?;
+    if config.uses_redis() {
+        // There, what nobody tends vanishes by itself or is swept.
+        return connect(config).await;
     }
-    let store = connect(config).await?;
-    store.tidy().await.context("can't look for what the last run left behind")?;
+    let (ledger, blobs) = embedded(config)?;
+    let present = blobs.all().await.context("can't read the data folder")?;
+    ledger.end_lost(present.iter().copied().collect(), now()).await.with_context(|| {
+        format!("can't start on {}: is all of the data folder there, and writable?", config.data_dir.display())
+    })?;
+    let store = Store::new(Box::new(ledger), Box::new(blobs), limits(config));
+    store.tidy(&present).await.context("can't free what the last run left behind")?;
     Ok(store)
 }
 
 async fn connect(config: &Config) -> anyhow::Result<Arc<Store>> {
-    let limits = Limits { max_size: config.max_size(), lease: config.lease, upload_window: config.upload_window };
     if let Some(server) = config.redis() {
         let settings = redis::Settings {
             server,
@@ -180,11 +181,18 @@ async fn connect(config: &Config) -> anyhow::Result<Arc<Store>> {
         };
         let redis = redis::connect(&settings).await?;
         let ledger = Box::new(RedisLedger::new(redis.clone()));
-        return Ok(Store::new(ledger, Box::new(RedisBlobs::new(redis)), limits));
+        return Ok(Store::new(ledger, Box::new(RedisBlobs::new(redis)), limits(config)));
     }
-    let ledger = Sqlite::open(&config.data_dir, config.max_storage())?;
-    let blobs = Files::open(&config.data_dir)?;
-    Ok(Store::new(Box::new(ledger), Box::new(blobs), limits))
+    let (ledger, blobs) = embedded(config)?;
+    Ok(Store::new(Box::new(ledger), Box::new(blobs), limits(config)))
+}
+
+fn embedded(config: &Config) -> anyhow::Result<(Sqlite, Files)> {
+    Ok((Sqlite::open(&config.data_dir, config.max_storage())?, Files::open(&config.data_dir)?))
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits { max_size: config.max_size(), lease: config.lease, upload_window: config.upload_window }
 }
 
 /// Holds the folder for this process alone, until it ends.

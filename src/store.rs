@@ -164,13 +164,13 @@ impl Store {
     pub async fn upload(&self, id: &ShareId, token: &Digest) -> Result<Upload> {
         let mut upload = self.ledger.upload(id, token, now()).await?;
         if upload.expires_at.is_none() && upload.length == Some(upload.offset) {
-            upload.expires_at = Some(self.publish(id, token, &upload).await?);
+            upload.expires_at = Some(self.complete(id, token, &upload).await?);
         }
         Ok(upload)
     }
 
     /// Makes a share of an upload whose bytes are all durable.
-    async fn publish(&self, id: &ShareId, token: &Digest, upload: &Upload) -> Result<Timestamp> {
+    async fn complete(&self, id: &ShareId, token: &Digest, upload: &Upload) -> Result<Timestamp> {
         let base = upload.manifest_len;
         let pieces: Vec<Bytes> = self.blobs.read(id, 0..base).await?.try_collect().await?;
         let publish = Publish {
@@ -183,9 +183,19 @@ impl Store {
             inline: None,
             begin: None,
         };
-        let expires_at = self.ledger.publish(&publish, now()).await?;
-        // Only where blobs vanish by themselves; until then their time was the upload's window.
-        self.blobs.keep(id, expires_at).await?;
+        self.publish(&publish).await
+    }
+
+    /// Makes a share, and says when it expires.
+    ///
+    /// # Errors
+    /// As [`Ledger::publish`].
+    pub async fn publish(&self, publish: &Publish) -> Result<Timestamp> {
+        let expires_at = self.ledger.publish(publish, now()).await?;
+        if publish.inline.is_none() {
+            // Where blobs vanish by themselves, their time was the upload's window until now.
+            self.blobs.keep(&publish.id, expires_at).await?;
+        }
         self.metrics.uploads.inc();
         Ok(expires_at)
     }
@@ -268,14 +278,14 @@ impl Store {
         Ok(self.blobs.read(id, lease.base + range.start..lease.base + range.end).await?)
     }
 
-    /// Frees what died with the server before this one. To be called while no other process uses the store.
+    /// Of the blobs that are `present`, frees those that died with the server before this one. To be called while no other process uses the store.
     ///
     /// # Errors
     /// Where ledger or blobs fail.
-    pub async fn tidy(&self) -> Result<()> {
-        for id in self.blobs.all().await? {
-            if !self.ledger.holds(&id).await? {
-                self.blobs.free(&id, 0).await?;
+    pub async fn tidy(&self, present: &[ShareId]) -> Result<()> {
+        for id in present {
+            if !self.ledger.holds(id).await? {
+                self.blobs.free(id, 0).await?;
             }
         }
         Ok(())

@@ -195,8 +195,7 @@ async fn publish_at_once(app: &App, upload: &NewUpload, checksum: Option<Checksu
         inline: Some(content),
         begin: Some(*upload),
     };
-    app.store.ledger.publish(&publish, now()).await?;
-    app.store.metrics.uploads.inc();
+    app.store.publish(&publish).await?;
     Ok(bytes.len() as u64)
 }
 
@@ -307,7 +306,6 @@ fn fits(upload: &Upload, brings: Option<u64>) -> Result<(), Error> {
 
 fn tus<const N: usize>(status: StatusCode, headers: [(&'static str, HeaderValue); N]) -> Response {
     let mut response = status.into_response();
-    response.headers_mut().insert("tus-resumable", HeaderValue::from_static(TUS_VERSION));
     response.headers_mut().extend(headers.map(|(name, value)| (HeaderName::from_static(name), value)));
     response
 }

@@ -160,7 +160,7 @@ impl Incoming {
         if upload.length != Some(self.offset) {
             return Ok((self.offset, None));
         }
-        let expires_at = self.store.publish(&self.id, &self.token, &upload).await?;
+        let expires_at = self.store.complete(&self.id, &self.token, &upload).await?;
         Ok((self.offset, Some(expires_at)))
     }
 

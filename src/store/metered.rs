@@ -100,11 +100,13 @@ impl Metered {
         let lease = self.store.limits.lease;
         // Another server may cut the lease short where its part of a plain download was the last.
         let stale = self.charged_at.elapsed() > lease.min(PLAIN_REMAINS) / 3;
+        let renews = stale || bytes > self.reserved;
         if bytes > self.reserved {
             self.reserve(STEP.max(bytes - self.reserved)).await?;
-            self.store.blobs.keep(&self.id, now().after(lease)).await?;
         } else if stale {
             self.charge(0).await?;
+        }
+        if renews {
             self.store.blobs.keep(&self.id, now().after(lease)).await?;
         }
         self.reserved -= bytes;

@@ -194,12 +194,7 @@ impl Sealing {
             inline: content,
             begin: inline.then_some(self.upload),
         };
-        let expires_at = self.store.ledger.publish(&publish, now()).await?;
-        if !inline {
-            self.store.blobs.keep(&self.upload.id, expires_at).await?;
-        }
-        self.store.metrics.uploads.inc();
-        Ok(expires_at)
+        self.store.publish(&publish).await
     }
 
     /// Gives it up and frees what came of it.
