@@ -23,8 +23,9 @@ export const PAGE_CSP =
   "worker-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; " +
   "require-trusted-types-for 'script'; trusted-types onetimeshare";
 
+export const CHROMIUM = process.env.CHROMIUM || "/usr/bin/chromium";
 const LAUNCH = {
-  executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
+  executablePath: CHROMIUM,
   args: ["--no-sandbox", "--disable-background-networking"],
 };
 const PLAIN = { javaScriptEnabled: false, locale: "en-GB" };
