@@ -13,7 +13,6 @@ import { setTimeout as pause } from "node:timers/promises";
 export class Meter {
   /** The most that was seen. @type {Memory} */
   peak = { tab: 0, browser: 0 };
-  samples = 0;
   running = true;
 
   /** @param {import("playwright-core").CDPSession} session of the browser */
@@ -31,11 +30,14 @@ export class Meter {
 
   async run() {
     while (this.running) {
-      const { tab, browser } = await this.look();
-      this.peak = { tab: Math.max(this.peak.tab, tab), browser: Math.max(this.peak.browser, browser) };
-      this.samples += 1;
+      await this.sample();
       await pause(100);
     }
+  }
+
+  async sample() {
+    const { tab, browser } = await this.look();
+    this.peak = { tab: Math.max(this.peak.tab, tab), browser: Math.max(this.peak.browser, browser) };
   }
 
   /** @returns {Promise<Memory>} */
@@ -54,6 +56,7 @@ export class Meter {
   async stop() {
     this.running = false;
     await this.done;
+    await this.sample();
     await this.session.detach();
     return this.peak;
   }
