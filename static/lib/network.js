@@ -33,16 +33,15 @@ export function onWake(heard) {
  *
  * @param {boolean} [changed] whether connections from before may be dead: then those that move nothing are given up soon
  */
-export function wake(changed = true) {
+export function wake(changed = false) {
   for (const heard of [...sleepers]) heard(changed);
 }
 
 // A worker learns of the network only in some browsers, and of sleep in none: its page passes these on.
-globalThis.addEventListener?.("online", () => wake());
-if (globalThis.document) {
-  document.addEventListener("resume", () => wake());
-  document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && wake(false));
-}
+globalThis.addEventListener?.("online", () => wake(true));
+const page = /** @type {{ document?: any }} */ (globalThis).document;
+page?.addEventListener("resume", () => wake(true));
+page?.addEventListener("visibilitychange", () => page.visibilityState === "visible" && wake());
 
 /**
  * Whether the same request may succeed later.

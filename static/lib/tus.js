@@ -50,6 +50,17 @@ export class Reins {
   }
 
   /**
+   * Waits, unless it is interrupted.
+   *
+   * @param {number} milliseconds
+   * @param {boolean} fixed whether a network that is back does not shorten it
+   */
+  async rest(milliseconds, fixed) {
+    // What interrupts is seen to by whoever asks next whether something may move.
+    await sleep(milliseconds, { signal: this.signal, fixed }).catch(() => {});
+  }
+
+  /**
    * Passes when something may move.
    *
    * @param {() => void} paused told where it may not yet
@@ -217,9 +228,7 @@ export class Sending {
     if (error instanceof Moved) passing = new Unreachable("moved", { cause: error });
     const milliseconds = this.#backoff.next(passing);
     this.#tell("waiting", this.#offset, { code: codeOf(passing), retryIn: Math.ceil(milliseconds / 1000) });
-    const fixed = error instanceof ApiError && error.retryAfter !== null;
-    // What interrupts it is seen to by whoever asks next whether it may go on.
-    await sleep(milliseconds, { signal: this.#reins.signal, fixed }).catch(() => {});
+    await this.#reins.rest(milliseconds, error instanceof ApiError && error.retryAfter !== null);
   }
 }
 

@@ -37,7 +37,10 @@ import { script } from "./trusted.js";
 
 /** @typedef {(state: UploadState) => void} Told called at most about ten times a second */
 
-const MOST_TRIES = 5;
+/** Times that the worker's script is asked for. */
+const TRIES = 5;
+/** More handles take longer to keep than their files to choose again. */
+const HANDLES = 100;
 const OVER = ["done", "failed", "cancelled"];
 
 /** One upload under way. */
@@ -48,6 +51,8 @@ export class Upload {
   #worker = null;
   #told;
   #unhear;
+  #stop = new AbortController();
+  #ended = false;
   /** @type {() => void} */
   #end = () => {};
   /** @type {Promise<void>} */
@@ -76,7 +81,7 @@ export class Upload {
 
   /** The network may be back. */
   wake() {
-    this.#say({ do: "wake", changed: true });
+    this.#say({ do: "wake", changed: false });
   }
 
   /**
@@ -85,6 +90,7 @@ export class Upload {
    * @returns {Promise<void>}
    */
   cancel() {
+    this.#stop.abort();
     this.#say({ do: "cancel" });
     return this.#over;
   }
@@ -99,8 +105,9 @@ export class Upload {
     try {
       const backoff = new Backoff();
       const worker = await backoff.insist(() => started((state) => this.#hear(state)), {
+        signal: this.#stop.signal,
         waits: (error, milliseconds) => {
-          if (backoff.failures > MOST_TRIES) throw error;
+          if (backoff.failures > TRIES) throw error;
           const problem = { code: codeOf(error), retryIn: Math.ceil(milliseconds / 1000) };
           this.#hear({ phase: "waiting", ...still, problem });
         },
@@ -110,7 +117,8 @@ export class Upload {
       this.#worker = worker;
       for (const word of this.#unsaid ?? []) worker.postMessage(word);
     } catch (error) {
-      this.#hear({ phase: "failed", ...still, problem: { code: codeOf(error) } });
+      if (this.#stop.signal.aborted) this.#hear({ phase: "cancelled", ...still });
+      else this.#hear({ phase: "failed", ...still, problem: { code: codeOf(error) } });
     }
     this.#unsaid = null;
   }
@@ -123,8 +131,10 @@ export class Upload {
 
   /** @param {UploadState} state */
   #hear(state) {
+    if (this.#ended) return;
+    this.#ended = OVER.includes(state.phase);
     this.#told(state);
-    if (!OVER.includes(state.phase)) return;
+    if (!this.#ended) return;
     this.#unhear();
     this.#end();
   }
@@ -165,7 +175,8 @@ function started(hear) {
 export function send({ sources, text, ...rest }, told) {
   const type = "text/plain; charset=utf-8";
   const ofText = (/** @type {string} */ text) => ({ file: new Blob([text], { type }), name: "text.txt", type, fromDisk: false });
-  const chosen = text === undefined ? sources : [ofText(text)];
+  const files = sources.length > HANDLES ? sources.map(({ handle, ...rest }) => rest) : sources;
+  const chosen = text === undefined ? files : [ofText(text)];
   const order = { ...rest, sources: chosen, text: text !== undefined };
   return new Upload(Promise.resolve({ do: "send", order }), sizeOf(chosen), told);
 }

@@ -1,12 +1,12 @@
 // One upload, from the files to the share. upload.js begins it, and is told how it goes.
 
-import { abandonUpload, createUpload, revoke } from "./api.js";
+import { ApiError, abandonUpload, createUpload, revoke } from "./api.js";
 import { Backoff, Rate, codeOf, secondsLeft, sleep, wake } from "./network.js";
 import { Anew, Notes } from "./notes.js";
 import { ChangedError, Files, Parts } from "./parts.js";
 import * as remember from "./remember.js";
 import { HEADER, Message, PLAIN, RECORD, deriveKeys, encode, randomToken, sealManifest, sealedLength } from "./seal.js";
-import { Reins, Sending } from "./sending.js";
+import { Reins, Sending } from "./tus.js";
 
 /** @typedef {import("./remember.js").UploadRecord} UploadRecord */
 /** @typedef {import("./remember.js").ShareRecord} ShareRecord */
@@ -31,8 +31,6 @@ const RESTARTS = 3;
 const GRAIN = 100;
 /** So many files are tried before anything is sent; others, too, are told when they can't be read. */
 const TRIED = 200;
-/** More handles take longer to keep than files to choose. */
-const HANDLES = 100;
 /** Milliseconds. */
 const LOCK = 2000;
 const FAREWELL = 5000;
@@ -153,24 +151,14 @@ async function create({ sources, text, note, password, expiresIn, downloads, par
   const manifestLength = (await sealManifest(keys.manifest, manifest, manifestSalt)).length;
   const length = manifestLength + sealedLength(total);
   const terms = { length, manifest: manifestLength, verifier: keys.verifier, password: Boolean(password), expiresIn, downloads };
-  const { location, id, owner, expires } = await new Backoff().insist(
-    async () => {
-      await reins.pass(() => tell("paused", 0));
-      return createUpload(terms);
-    },
-    {
-      signal: reins.signal,
-      waits: (error, milliseconds) =>
-        tell("waiting", 0, { problem: { code: codeOf(error), retryIn: Math.ceil(milliseconds / 1000) } }),
-    },
-  );
+  const { location, id, owner, expires } = await created(terms);
   open = { id, location, owner };
   /** @type {UploadRecord} */
   const record = {
     ...{ id, location, owner, secret: encode(secret), keys, manifestSalt, contentSalt, manifest, manifestLength, length },
     ...{ part, password: Boolean(password), expiresIn, downloads },
     kept: sources.map(({ file, fromDisk }) => (fromDisk ? null : file)),
-    handles: sources.map(({ handle }) => (sources.length <= HANDLES && handle) || null),
+    handles: sources.map(({ handle }) => handle ?? null),
     stamps: sources.map(({ file }) => stamp(file)),
     createdAt: Date.now(),
     expiresAt: Date.parse(expires),
@@ -179,6 +167,26 @@ async function create({ sources, text, note, password, expiresIn, downloads, par
   // Where it can't be remembered it can still be sent, and no later visit can go on with it.
   const remembered = await remember.put("uploads", record).then(() => true, () => false);
   return { record, remembered };
+}
+
+/**
+ * A place on the server.
+ *
+ * @param {Parameters<typeof createUpload>[0]} terms
+ */
+async function created(terms) {
+  const backoff = new Backoff();
+  for (;;) {
+    await reins.pass(() => tell("paused", 0));
+    try {
+      // Not called off by anything: a place that nobody learns of stays reserved for long.
+      return await createUpload(terms);
+    } catch (error) {
+      const milliseconds = backoff.next(error);
+      tell("waiting", 0, { problem: { code: codeOf(error), retryIn: Math.ceil(milliseconds / 1000) } });
+      await reins.rest(milliseconds, error instanceof ApiError && error.retryAfter !== null);
+    }
+  }
 }
 
 /** @param {Blob} file */
@@ -258,7 +266,7 @@ async function giveUp() {
   const { id, location, owner } = open;
   open = null;
   await forget(id);
-  const gone = abandonUpload(location).catch((error) => error.code === "published" && revoke(id, owner));
+  const gone = abandonUpload(location).catch((error) => (error.code === "published" ? revoke(id, owner) : undefined));
   // Out of reach it ends by itself, when its window does.
   await Promise.race([gone, sleep(FAREWELL, { fixed: true })]).catch(() => {});
 }
@@ -294,7 +302,7 @@ async function run(work) {
       tell("cancelled", 0);
     } else {
       const { file, keeps } = error instanceof Failure ? error : {};
-      const code = error instanceof Anew && error.cause ? codeOf(error.cause) : codeOf(error);
+      const code = codeOf(error instanceof Anew && error.cause ? error.cause : error);
       if (code === "internal") console.error(error);
       tell("failed", 0, { problem: { code, ...(file && { name: file }) } });
       if (!keeps) await giveUp();
