@@ -1,0 +1,99 @@
+// What the pages' modules share: elements, words for numbers and times, copying.
+
+import { language, t } from "./text.js";
+
+/**
+ * @template {HTMLElement} [T=HTMLElement]
+ * @param {string} id
+ * @returns {T}
+ */
+export function byId(id) {
+  const element = document.getElementById(id);
+  if (!element) throw new Error(`no #${id} in this page`);
+  return /** @type {T} */ (element);
+}
+
+/**
+ * A copy of the one element in `<template id>`.
+ *
+ * @param {string} id
+ * @returns {HTMLElement}
+ */
+export function clone(id) {
+  const template = /** @type {HTMLTemplateElement} */ (/** @type {unknown} */ (byId(id)));
+  return /** @type {HTMLElement} */ (document.importNode(template.content, true).firstElementChild);
+}
+
+/**
+ * The one element in `scope` that carries `data-part="name"`.
+ *
+ * @template {HTMLElement} [T=HTMLElement]
+ * @param {ParentNode} scope
+ * @param {string} name
+ * @returns {T}
+ */
+export function part(scope, name) {
+  const element = scope.querySelector(`[data-part="${name}"]`);
+  if (!element) throw new Error(`no part ${name}`);
+  return /** @type {T} */ (element);
+}
+
+const UNITS = ["KiB", "MiB", "GiB", "TiB"];
+
+/**
+ * A size for people, as the server writes it: `195.3 KiB`.
+ *
+ * @param {number} bytes
+ */
+export function size(bytes) {
+  if (bytes < 1024) return t("bytes", { n: bytes });
+  let value = bytes;
+  let unit = -1;
+  do {
+    value /= 1024;
+    unit += 1;
+  } while (value >= 1023.95 && unit < UNITS.length - 1);
+  return `${value.toLocaleString(language, { minimumFractionDigits: 1, maximumFractionDigits: 1 })} ${UNITS[unit]}`;
+}
+
+/**
+ * A length of time for people, in its largest unit: `3 minutes`.
+ *
+ * @param {number} seconds
+ */
+export function span(seconds) {
+  /** @type {[number, Intl.NumberFormatOptions["unit"]][]} */
+  const units = [[86_400, "day"], [3600, "hour"], [60, "minute"], [1, "second"]];
+  const [length, unit] = units.find(([length]) => seconds >= length) ?? units[3];
+  return Math.round(seconds / length).toLocaleString(language, { style: "unit", unit, unitDisplay: "long" });
+}
+
+/**
+ * A moment for people, in their own time zone.
+ *
+ * @param {string | number | Date} moment
+ */
+export const time = (moment) =>
+  new Date(moment).toLocaleString(language, { dateStyle: "long", timeStyle: "short" });
+
+/**
+ * Makes `button` copy what `text` gives, and say so for two seconds.
+ *
+ * @param {HTMLElement} button
+ * @param {() => string} text
+ */
+export function copies(button, text) {
+  const label = button.textContent;
+  /** @type {ReturnType<typeof setTimeout>} */
+  let timer;
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(text());
+      button.textContent = t("copied");
+    } catch {
+      button.textContent = t("copy.failed");
+    }
+    clearTimeout(timer);
+    timer = setTimeout(() => (button.textContent = label), 2000);
+  });
+}

@@ -1,0 +1,1 @@
+// Takes in what a phone shares, and hands downloads to the browser as streams.
