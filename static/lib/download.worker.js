@@ -380,7 +380,8 @@ class Job {
     await this.#noting.catch(() => {});
     const sink = this.#sink;
     // Nothing was granted, or nothing is any more.
-    const gone = error instanceof api.ApiError && (error.status === 410 || this.#record?.state === "asked");
+    const gone =
+      error instanceof api.ApiError && !error.foreign && (error.status === 410 || this.#record?.state === "asked");
     if (!sound || gone || !sink?.keeps) this.#sink = null;
     if (gone) {
       await sink?.remove();
@@ -478,11 +479,11 @@ function asTheyCome(body) {
  */
 function checkRange(answer, from, size) {
   const range = /^bytes (\d+)-\d+\/(\d+)$/.exec(answer.headers.get("content-range") ?? "");
-  const partial = answer.status === 206;
-  const start = partial ? Number(range?.[1]) : 0;
-  const total = Number(partial ? range?.[2] : (answer.headers.get("content-length") ?? size));
+  // A portal's page, for instance.
+  if (answer.status !== 206 || !range) throw new api.Unreachable("an answer of somebody else");
+  const [start, total] = [Number(range[1]), Number(range[2])];
   if (total < size) throw new TruncatedError(`${total} of ${size} bytes`);
-  if (start !== from || total !== size) throw new CorruptError("other bytes than were asked for");
+  if (start !== from || total > size) throw new CorruptError("other bytes than were asked for");
 }
 
 /**
@@ -495,9 +496,12 @@ async function finished(id, claim) {
   try {
     await api.finish(id, claim);
   } catch (error) {
-    if (!(error instanceof api.ApiError && [404, 410].includes(error.status))) throw error;
+    if (!hasEnded(error)) throw error;
   }
 }
+
+/** @param {unknown} error */
+const hasEnded = (error) => error instanceof api.ApiError && !error.foreign && [404, 410].includes(error.status);
 
 /**
  * What the page says of a failure.
