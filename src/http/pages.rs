@@ -70,9 +70,7 @@ pub(super) async fn receive(
     let share = app.store.ledger.peek(&id, Some(&attempt), now()).await?;
     let size = plain_len(share.size).unwrap_or(0);
     let (sealed, downloads_left) = share.shown.ok_or(Error::Internal)?;
-    let unreadable =
-        "This share can't be shown by the server: open its link with JavaScript, or with the command line.";
-    let manifest = Manifest::open(&keys, &sealed, size).map_err(|_| Error::BadRequest(unreadable.into()))?;
+    let manifest = Manifest::open(&keys, &sealed, size).map_err(|_| Error::BadForm("form.unreadable", Vec::new()))?;
     let files = manifest.files.iter().map(|file| views::File { name: &file.name, size: file.size.unwrap_or(size) });
     let contents = views::Contents::Open { files: &files.collect::<Vec<_>>(), note: &manifest.note, downloads_left };
     html(&views::Receive { page: app.page(lang), claim: Token::random(), size, expires_at: share.expires_at, contents })

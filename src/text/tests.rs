@@ -5,7 +5,7 @@ use std::path::Path;
 use super::*;
 
 /// Keys that are put together where they are used, by what they begin with.
-const BUILT: [&str; 1] = ["error."];
+const BUILT: [&str; 2] = ["error.", "problem."];
 
 fn texts(lang: Lang) -> BTreeMap<String, String> {
     serde_json::from_str(lang.file()).unwrap()
