@@ -151,14 +151,6 @@ export function announce(text) {
   byId("status").textContent = text;
 }
 
-/** The link that skips to the content does so without touching the fragment, which is the key. */
-export function keepFragment() {
-  document.querySelector(".skip")?.addEventListener("click", (event) => {
-    event.preventDefault();
-    focus(byId("main"));
-  });
-}
-
 /**
  * Makes `button` copy what `text` gives, and say so for two seconds.
  *
