@@ -92,7 +92,7 @@ const LOOKS = {
   claimed: "done",
   interrupted: "held",
   arrived: "done",
-  lapsed: "done",
+  unconfirmed: "done",
   expired: "done",
   unseen: "done",
   revoked: "done",
@@ -134,7 +134,7 @@ const WHY = {
   wrong: "receipt.wrong.why",
   interrupted: "receipt.interrupted.why",
   arrived: "receipt.arrived.why",
-  lapsed: "receipt.lapsed.why",
+  unconfirmed: "receipt.unconfirmed.why",
 };
 
 /**

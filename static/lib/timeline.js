@@ -5,7 +5,7 @@
 
 /**
  * @typedef {object} Happening
- * @property {"uploading" | "uploaded" | "unopened" | "opened" | "wrong" | "claimed" | "interrupted" | "resumed" | "arrived" | "lapsed" |
+ * @property {"uploading" | "uploaded" | "unopened" | "opened" | "wrong" | "claimed" | "interrupted" | "resumed" | "arrived" | "unconfirmed" |
  *   "expired" | "unseen" | "revoked" | "abandoned"} what
  * @property {string | number} [at]
  * @property {number} [times] how often
@@ -104,7 +104,7 @@ function ofClaim(claim, breaks) {
   if (last) all.push({ what: "interrupted", at: last.at, times: breaks.length });
   if (last?.until && claim.state === "claimed") all.push({ what: "resumed", at: last.until });
   if (claim.state === "finished") all.push({ what: "arrived", at: claim.finished_at ?? undefined });
-  if (claim.state === "lapsed") all.push({ what: "lapsed" });
+  if (claim.state === "lapsed") all.push({ what: "unconfirmed" });
   return all;
 }
 
