@@ -1,79 +1,140 @@
-// The page behind a link: looks without consuming, claims on a real click, downloads.
+// The page behind a link: looks without consuming, claims on a person's click, downloads.
 
 import { ApiError, claim, peek } from "./lib/api.js";
 import { showArrived } from "./lib/arrived.js";
-import { headingOf, hideWaiting, isText, plainSize, showBelow, showLocked, showManifest, showWaiting } from "./lib/contents.js";
+import * as contents from "./lib/contents.js";
 import { receive, remembered, tidy } from "./lib/download.js";
+import { ended, headline, lapsed, nothing, takenHere, unreadable } from "./lib/ended.js";
+import { keepFragment, tokenIn } from "./lib/fragment.js";
 import { Backoff, wake } from "./lib/network.js";
+import { askPassword } from "./lib/password.js";
 import { plan } from "./lib/save.js";
-import { decode, deriveKeys, encode, openManifest, plainLength } from "./lib/seal.js";
+import { CorruptError, ManifestError, decode, deriveKeys, encode, openManifest, plainLength } from "./lib/seal.js";
 import { t } from "./lib/text.js";
 import { transfer } from "./lib/transfer.js";
-import { announce, byId, clock, focus, keepFragment, only, say, timeElement } from "./lib/ui.js";
+import { byId, focus, only, say } from "./lib/ui.js";
 
 /** @typedef {import("./lib/transfer.js").Share} Share */
 /** @typedef {import("./lib/remember.js").ClaimRecord} ClaimRecord */
+/** @typedef {import("./lib/api.js").Peek} Peek */
 
 const ticket = byId("receive");
 const id = ticket.dataset.id ?? "";
 
 keepFragment();
-addEventListener("hashchange", () => secretIn(location.hash) && location.reload());
 byId("look-again").addEventListener("click", wake);
-start().catch(broken);
+start().catch((error) => {
+  // What is not the server's word is a manifest that can't be read, or a defect.
+  if (!(error instanceof CorruptError) && !(error instanceof ManifestError)) console.error(error);
+  unreadable();
+});
 
 async function start() {
-  const secret = secretIn(location.hash) ?? secretIn(`#${history.state?.secret}`);
+  const secret = tokenIn(location.hash) ?? tokenIn(`#${history.state?.secret}`);
   if (!globalThis.isSecureContext || !globalThis.crypto?.subtle) return insecure(secret);
   only(ticket, "looking");
   const record = await remembered(id);
   if (record && (!secret || secret === record.secret)) await again(record);
   else if (secret) await look(secret);
-  else nothing(null);
+  else nothing();
   await tidy();
 }
 
 /**
- * The secret that a fragment begins with: what chats append to a link is left out.
+ * Takes the secret out of the address; a reload still finds it.
  *
- * @param {string} fragment
+ * @param {string} secret
  */
-function secretIn(fragment) {
-  return /^#([\w-]{21}[AQgw])(?![\w-])/.exec(fragment)?.[1] ?? null;
-}
-
-/** Takes the secret out of the address; a reload still finds it. @param {string} secret */
 function hideSecret(secret) {
   history.replaceState({ secret }, "", location.pathname);
 }
 
 /**
- * Asks until an answer comes, and says meanwhile that none does.
+ * Asks until the server answers, and says meanwhile that it does not.
  *
  * @template T
  * @param {() => Promise<T>} act
  */
 async function insist(act) {
-  const answer = await new Backoff().insist(act, { waits: () => only(ticket, "unreachable") });
-  only(ticket, "looking");
-  return answer;
+  try {
+    return await new Backoff().insist(act, { waits: () => only(ticket, "unreachable") });
+  } finally {
+    only(ticket, "looking");
+  }
 }
 
-/** Looks at the share, as far as the link alone allows. @param {string} secret */
+/**
+ * Looks at the share, as far as the link alone allows.
+ *
+ * @param {string} secret
+ */
 async function look(secret) {
-  try {
-    const seen = await insist(() => peek(id));
-    if (seen.password) return askPassword(secret, seen);
-  } catch (error) {
-    if (!(error instanceof ApiError)) throw error;
-    // Of a share that ended, only its key learns more.
-  }
+  // A proof is shown only to a share without a password: to the others it would be a wrong guess.
+  const seen = await insist(() => peek(id)).catch(unless(404));
+  if (seen?.password) return locked(secret, seen);
   const keys = await deriveKeys(decode(secret));
   try {
     await open(secret, keys, await insist(() => peek(id, encode(keys.proof))));
   } catch (error) {
-    if (!(error instanceof ApiError)) throw error;
     refused(error, secret);
+  }
+}
+
+/**
+ * Takes an answer of this status for none.
+ *
+ * @param {number} status
+ * @returns {(error: unknown) => undefined}
+ */
+function unless(status) {
+  return (error) => {
+    if (!(error instanceof ApiError) || error.status !== status) throw error;
+  };
+}
+
+/**
+ * Tells one who has the key what became of it, and everybody else nothing; but a password may be half of the key.
+ *
+ * @param {unknown} error
+ * @param {string} secret
+ */
+function refused(error, secret) {
+  if (!(error instanceof ApiError)) throw error;
+  if (error.status === 410) {
+    hideSecret(secret);
+    return ended(error.reason, error.at);
+  }
+  nothing();
+  askPassword(secret, "receive.password.ended", (keys) => openWith(secret, keys));
+  only(ticket, "ended", "tear", "locked");
+}
+
+/**
+ * Asks for the password of a share that waits.
+ *
+ * @param {string} secret
+ * @param {Peek} seen
+ */
+function locked(secret, seen) {
+  headline(t("receive.title"), t("receive.lede"));
+  contents.showLocked(seen);
+  askPassword(secret, "receive.password.hint", (keys) => openWith(secret, keys));
+  contents.showBelow("locked");
+}
+
+/**
+ * @param {string} secret
+ * @param {import("./lib/seal.js").Keys} keys
+ * @throws {ApiError} where the keys open nothing, and never opened anything
+ */
+async function openWith(secret, keys) {
+  try {
+    await open(secret, keys, await peek(id, encode(keys.proof)));
+    focus(byId("heading"));
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.status !== 410) throw error;
+    hideSecret(secret);
+    ended(error.reason, error.at);
   }
 }
 
@@ -82,41 +143,61 @@ async function look(secret) {
  *
  * @param {string} secret
  * @param {import("./lib/seal.js").Keys} keys
- * @param {import("./lib/api.js").Peek} seen
+ * @param {Peek} seen with the manifest
  */
 async function open(secret, keys, seen) {
-  const manifest = await openManifest(keys.manifest, decode(seen.manifest ?? ""), plainLength(seen.size) ?? undefined);
+  const share = await shareOf(secret, keys, seen.size, seen.manifest ?? "");
+  contents.showWaiting(seen);
+  await offer(share);
+}
+
+/**
+ * Unseals the manifest, and shows it.
+ *
+ * @param {string} secret
+ * @param {import("./lib/seal.js").Keys} keys
+ * @param {number} size bytes of sealed content
+ * @param {string} sealed the manifest, base64url
+ * @returns {Promise<Share>}
+ */
+async function shareOf(secret, keys, size, sealed) {
+  const manifest = await openManifest(keys.manifest, decode(sealed), plainLength(size) ?? undefined);
   show(manifest);
-  showWaiting(seen);
-  await offer({ id, secret, keys, size: seen.size, manifest });
+  return { id, secret, keys, size, manifest };
 }
 
 /** @param {import("./lib/seal.js").Manifest} manifest */
 function show(manifest) {
-  headline(headingOf(manifest), t("receive.lede"));
-  showManifest(manifest);
+  headline(contents.headingOf(manifest), t("receive.lede"));
+  contents.showManifest(manifest);
 }
 
 /**
  * Offers to take it. Nothing but a person's own click claims.
  *
  * @param {Share} share
+ * @param {import("./lib/text.js").Key} [words] of the button
  */
-async function offer(share) {
-  const how = await plan(share.manifest, plainSize(share.manifest));
+async function offer(share, words) {
+  const isText = contents.isText(share.manifest);
+  const how = await plan(share.manifest, contents.plainSize(share.manifest));
   const button = /** @type {HTMLButtonElement} */ (byId("download"));
-  button.textContent = t(isText(share.manifest) ? "receive.reveal" : "receive.submit");
+  say(button, words ?? (isText ? "receive.reveal" : "receive.submit"));
   button.disabled = how.kind === "none";
-  say(byId("how"), isText(share.manifest) && how.kind !== "none" ? "receive.how.text" : `receive.how.${how.kind}`);
+  say(byId("how"), isText && how.kind !== "none" ? "receive.how.text" : `receive.how.${how.kind}`);
   button.onclick = async (event) => {
-    if (!event.isTrusted) return;
-    if (await chosen(how)) await take(share, how);
+    if (event.isTrusted && (await isChosen(how))) await take(share, how);
   };
-  showBelow("offer");
+  contents.showBelow("offer");
 }
 
-/** Has the person choose a place, where there must be one; false where they changed their mind. @param {import("./lib/transfer.js").Plan} how */
-async function chosen(how) {
+/**
+ * Has the person choose a place, where there must be one.
+ *
+ * @param {import("./lib/transfer.js").Plan} how
+ * @returns {Promise<boolean>} false where they changed their mind
+ */
+async function isChosen(how) {
   try {
     await how.choose?.();
     return true;
@@ -134,25 +215,30 @@ function take(share, how) {
   return transfer(share, how, {
     granted() {
       hideSecret(share.secret);
-      hideWaiting();
+      contents.hideWaiting();
     },
-    gone(problem, granted) {
+    gone({ reason, at }, granted) {
       hideSecret(share.secret);
-      if (granted && problem.reason === "lapsed") ended("lapsed", problem.at, "receive.lapsed");
-      else ended(problem.reason, problem.at);
+      if (granted && reason === "lapsed") lapsed(at);
+      else ended(reason, at);
     },
   });
 }
 
-/** A share that this browser claimed before. @param {ClaimRecord} record */
+/**
+ * A share that this browser asked for before.
+ *
+ * @param {ClaimRecord} record
+ */
 async function again(record) {
   const { secret, keys, manifest, size } = record;
   if (record.state === "asked" || !manifest || size === undefined) return perhapsGranted(record);
   hideSecret(secret);
   show(manifest);
   const share = { id, secret, keys, size, manifest };
-  if (record.state === "granted") return goOn(share);
-  await hadBefore(share, record);
+  if (record.state === "granted") await goOn(share);
+  else if (record.staged) await offerCopy(share, record);
+  else takenHere(record.finishedAt);
 }
 
 /**
@@ -162,157 +248,48 @@ async function again(record) {
  * @param {ClaimRecord} record
  */
 async function perhapsGranted({ secret, keys, claim: token }) {
-  const proof = encode(keys.proof);
   try {
-    return await open(secret, keys, await insist(() => peek(id, proof)));
-  } catch (error) {
-    if (!(error instanceof ApiError) || error.reason !== "claimed") return refused(error, secret);
-  }
-  try {
+    const proof = encode(keys.proof);
+    const seen = await insist(() => peek(id, proof)).catch(unless(410));
+    if (seen) return await open(secret, keys, seen);
     const granted = await insist(() => claim(id, proof, token));
-    const manifest = await openManifest(keys.manifest, decode(granted.manifest), plainLength(granted.size) ?? undefined);
-    show(manifest);
-    await goOn({ id, secret, keys, size: granted.size, manifest });
+    await goOn(await shareOf(secret, keys, granted.size, granted.manifest));
   } catch (error) {
     refused(error, secret);
   }
 }
 
-/** Goes on with a claim that is granted: by itself, where no file has to be chosen for it. @param {Share} share */
+/**
+ * Goes on with a claim that is granted: by itself, where no place has to be chosen.
+ *
+ * @param {Share} share
+ */
 async function goOn(share) {
-  const how = await plan(share.manifest, plainSize(share.manifest));
-  if (how.kind === "staged" || how.kind === "memory") return take(share, how);
-  await offer(share);
-  byId("download").textContent = t("receive.go_on");
+  const how = await plan(share.manifest, contents.plainSize(share.manifest));
+  if (how.kind === "staged" || how.kind === "memory") await take(share, how);
+  else await offer(share, "receive.go_on");
 }
 
 /**
+ * Offers the copy that this browser still has.
+ *
  * @param {Share} share
  * @param {ClaimRecord} record
  */
-async function hadBefore(share, record) {
-  if (!record.staged) return ended("finished", record.finishedAt, "receive.taken_here");
-  const how = await plan(share.manifest, plainSize(share.manifest));
+async function offerCopy(share, record) {
+  const how = await plan(share.manifest, contents.plainSize(share.manifest));
   const download = await receive({ ...share, how }, () => {});
-  showArrived({ download, manifest: share.manifest, kind: "staged", fresh: false, isFinished: record.state === "finished", at: record.finishedAt });
+  const isFinished = record.state === "finished";
+  showArrived({ download, manifest: share.manifest, kind: "staged", fresh: false, isFinished, at: record.finishedAt });
 }
 
 /**
- * Asks for the password, and looks again with it.
+ * Unsealing takes WebCrypto, which browsers keep from plain http: only the server can do it there.
  *
- * @param {string} secret
- * @param {import("./lib/api.js").Peek} seen
+ * @param {string | null} secret
  */
-function askPassword(secret, seen) {
-  const form = /** @type {HTMLFormElement} */ (byId("locked"));
-  const field = /** @type {HTMLInputElement} */ (byId("password"));
-  headline(t("receive.title"), t("receive.lede"));
-  showLocked(seen, plainLength(seen.size) ?? seen.size);
-  let busy = false;
-  form.onsubmit = async (event) => {
-    event.preventDefault();
-    if (busy) return;
-    busy = true;
-    byId("unlock").textContent = t("receive.unlocking");
-    try {
-      const keys = await deriveKeys(decode(secret), field.value);
-      await open(secret, keys, await peek(id, encode(keys.proof)));
-      field.value = "";
-      focus(byId("heading"));
-    } catch (error) {
-      wrong(error, field, secret);
-    } finally {
-      busy = false;
-      byId("unlock").textContent = t("receive.unlock");
-    }
-  };
-  showBelow("locked");
-}
-
-/**
- * Says at the field why the password did not open it.
- *
- * @param {unknown} error
- * @param {HTMLInputElement} field
- * @param {string} secret
- */
-function wrong(error, field, secret) {
-  const status = error instanceof ApiError ? error.status : 0;
-  if (status === 404 || status === 410) return refused(error, secret);
-  const message = byId("password-error");
-  const after = error instanceof ApiError ? error.retryAfter : null;
-  if (status === 403) say(message, "receive.password.wrong");
-  else if (status === 429) say(message, "receive.password.until", { time: clock(Date.now() + (after ?? 60) * 1000) });
-  else say(message, "receive.password.failed");
-  message.hidden = false;
-  field.setAttribute("aria-invalid", "true");
-  field.setAttribute("aria-describedby", message.id);
-  field.select();
-  field.focus();
-  announce(message.textContent ?? "");
-}
-
-/** What the server says to one who has the key, and to everybody else. @param {unknown} error @param {string} secret */
-function refused(error, secret) {
-  if (!(error instanceof ApiError)) throw error;
-  if (error.status === 410) {
-    hideSecret(secret);
-    ended(error.reason, error.at);
-  } else nothing(secret);
-}
-
-/** The reasons that somebody took it. */
-const TAKEN = ["claimed", "finished", "lapsed"];
-
-/**
- * Tells one who has the key what became of it.
- *
- * @param {string | undefined} reason
- * @param {string | number | undefined} at
- * @param {import("./lib/text.js").Key} [happened] where it was this browser
- */
-function ended(reason = "claimed", at = Date.now(), happened) {
-  const isTaken = TAKEN.includes(reason);
-  const heading = isTaken ? "gone.taken" : reason === "expired" ? "gone.expired" : "gone.revoked";
-  headline(t(heading), "");
-  say(byId("happened"), happened ?? /** @type {any} */ (`gone.happened.${reason}`), { time: timeElement(at) });
-  say(byId("advice"), happened === "receive.taken_here" ? "receive.taken_here.advice" : isTaken && !happened ? "gone.taken.advice" : "gone.advice");
-  conclude();
-}
-
-/** The same for a share that never was, one that is gone, and a key that is wrong. @param {string | null} secret */
-function nothing(secret) {
-  headline(t("receive.nothing"), "");
-  say(byId("happened"), "receive.nothing.happened");
-  say(byId("advice"), "receive.nothing.advice");
-  conclude();
-}
-
-function conclude() {
-  only(ticket, "ended");
-  byId("after").hidden = false;
-  focus(byId("heading"));
-}
-
-/** Unsealing takes WebCrypto, which browsers keep from plain http. @param {string | null} secret */
 function insecure(secret) {
-  if (!secret) return nothing(null);
+  if (!secret) return nothing();
   byId("insecure").hidden = false;
   byId("plain-link").setAttribute("href", `/s/${id}/${secret}`);
-}
-
-/** @param {string} heading @param {string} lede */
-function headline(heading, lede) {
-  byId("heading").textContent = document.title = heading;
-  byId("lede").textContent = lede;
-  byId("lede").hidden = !lede;
-}
-
-/** @param {unknown} error */
-function broken(error) {
-  console.error(error);
-  headline(t("receive.broken"), "");
-  say(byId("happened"), "receive.broken.happened");
-  say(byId("advice"), "receive.broken.advice");
-  conclude();
 }

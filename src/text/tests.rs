@@ -5,7 +5,16 @@ use std::path::Path;
 use super::*;
 
 /// Keys that are put together where they are used, by what they begin with.
-const BUILT: [&str; 2] = ["error.", "problem."];
+const BUILT: [&str; 8] = [
+    "error.",
+    "gone.happened.",
+    "problem.",
+    "receipt.meaning.",
+    "receipt.stamp.",
+    "receive.how.",
+    "receive.phase.",
+    "receive.problem.",
+];
 
 fn texts(lang: Lang) -> BTreeMap<String, String> {
     serde_json::from_str(lang.file()).unwrap()

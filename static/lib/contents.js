@@ -1,6 +1,7 @@
 // What a share holds, as its recipient sees it: files, note, how long it waits.
 
 import { nameElement, visible } from "./names.js";
+import { plainLength } from "./seal.js";
 import { t } from "./text.js";
 import { byId, only, say, size, span, timeElement } from "./ui.js";
 
@@ -40,7 +41,7 @@ export function showBelow(id) {
  * @param {Manifest} manifest
  */
 export function headingOf(manifest) {
-  if (isText(manifest)) return t("receive.heading.text");
+  if (isText(manifest)) return t("receive.title.text");
   return manifest.files.length > 1 ? t("receive.many", { n: manifest.files.length }) : t("receive.title");
 }
 
@@ -86,11 +87,11 @@ export function hideWaiting() {
  * Shows a share whose names are sealed with a password.
  *
  * @param {import("./api.js").Peek} seen
- * @param {number} bytes plain
  */
-export function showLocked(seen, bytes) {
+export function showLocked(seen) {
+  byId("sealed-names").hidden = false;
   showWaiting(seen);
-  fact("size", size(bytes));
+  fact("size", size(plainLength(seen.size) ?? seen.size));
 }
 
 /**

@@ -99,17 +99,33 @@ const LOOKS = {
   abandoned: "done",
 };
 
-/**
- * @param {Happening} happening
- * @returns {string}
- */
-function headline({ what, times = 1 }) {
-  if (what === "opened" || what === "wrong" || what === "interrupted") {
-    return times === 2 ? t(`receipt.${what}.twice`) : t(`receipt.${what}`, { n: times });
-  }
-  if (what === "expired" || what === "abandoned") return t(`receipt.stamp.${what}`);
-  return t(`receipt.${what}`);
-}
+/** What each is called. @type {Record<Happening["what"], import("./text.js").Key>} */
+const WORDS = {
+  uploading: "receipt.uploading",
+  uploaded: "receipt.uploaded",
+  unopened: "receipt.unopened",
+  opened: "receipt.opened",
+  wrong: "receipt.wrong",
+  claimed: "receipt.claimed",
+  interrupted: "receipt.interrupted",
+  resumed: "receipt.resumed",
+  arrived: "receipt.arrived",
+  unconfirmed: "receipt.unconfirmed",
+  expired: "receipt.stamp.expired",
+  unseen: "receipt.unseen",
+  revoked: "receipt.revoked",
+  abandoned: "receipt.stamp.abandoned",
+};
+
+/** What happened twice is called so. @type {Partial<Record<Happening["what"], import("./text.js").Key>>} */
+const TWICE = {
+  opened: "receipt.opened.twice",
+  wrong: "receipt.wrong.twice",
+  interrupted: "receipt.interrupted.twice",
+};
+
+/** @param {Happening} happening */
+const headline = ({ what, times = 1 }) => t((times === 2 && TWICE[what]) || WORDS[what], { n: times });
 
 /**
  * @param {Happening} happening
