@@ -78,6 +78,7 @@ async function follow(owner) {
       await sleep(PAUSE);
     } catch (error) {
       if (isRefused(error)) return unknown();
+      if (!(error instanceof ApiError) && !(error instanceof Unreachable)) console.error(error);
       byId("offline").hidden = false;
       await sleep(backoff.next(new Unreachable("no receipt", { cause: error })));
     }
@@ -91,21 +92,24 @@ async function follow(owner) {
  * @returns {Promise<boolean>} whether there were any
  */
 async function listen(owner) {
-  let any = false;
   const aborter = (stream = new AbortController());
   const silence = setTimeout(() => aborter.abort(), SILENCE);
-  try {
-    for await (const receipt of receipts(id, owner, aborter.signal)) {
-      any = true;
-      clearTimeout(silence);
-      heard(receipt);
-    }
-  } catch (error) {
-    if (isRefused(error)) throw error;
-  } finally {
+  const coming = receipts(id, owner, aborter.signal);
+  for (let any = false; ; any = true) {
+    const next = await coming.next().catch(broken);
     clearTimeout(silence);
+    if (!next?.value) return any;
+    heard(next.value);
   }
-  return any;
+}
+
+/**
+ * A stream that breaks is one that ends; but for a wrong token there is none.
+ *
+ * @param {unknown} error
+ */
+function broken(error) {
+  if (isRefused(error)) throw error;
 }
 
 /**

@@ -215,6 +215,7 @@ function take(share, how) {
   return transfer(share, how, {
     granted() {
       hideSecret(share.secret);
+      say(byId("lede"), "receive.lede.granted");
       contents.hideWaiting();
     },
     gone({ reason, at }, granted) {
@@ -290,6 +291,6 @@ async function offerCopy(share, record) {
  */
 function insecure(secret) {
   if (!secret) return nothing();
-  byId("insecure").hidden = false;
+  only(ticket, "insecure");
   byId("plain-link").setAttribute("href", `/s/${id}/${secret}`);
 }

@@ -23,6 +23,7 @@ export function showArrived(arrived) {
   if (shown) return;
   shown = true;
   showBelow("done");
+  byId("lede").hidden = true;
   byId("after").hidden = false;
   if (isText(arrived.manifest)) void showText(arrived);
   else showFile(arrived);

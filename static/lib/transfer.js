@@ -95,11 +95,11 @@ class View {
   }
 
   /**
-   * @param {DownloadState["phase"]} phase
+   * @param {Exclude<DownloadState["phase"], "arrived" | "finished">} phase
    * @param {boolean} isNew
    */
   #render(phase, isNew) {
-    const heading = isText(this.share.manifest) && phase === "receiving" ? t("receive.phase.claiming") : t(`receive.phase.${phase}`);
+    const heading = t(`receive.phase.${phase === "receiving" && isText(this.share.manifest) ? "claiming" : phase}`);
     this.#figures();
     this.#buttons(phase);
     this.#explain();
@@ -160,7 +160,7 @@ class View {
       return;
     }
     const key = `receive.problem.${problem?.code}`;
-    say(element, isKey(key) ? key : "receive.problem.other");
+    say(element, isKey(key) ? key : "receive.problem.unknown");
   }
 
   /** Asks until when the server waits. */
