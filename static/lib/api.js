@@ -1,0 +1,285 @@
+// The server's HTTP contract: one function for each call. Runs in pages and in workers.
+
+/**
+ * An answer that was not a success.
+ *
+ * `code` is the contract's stable word; branch on it. `retryAfter` is in seconds, where the server named a time.
+ */
+export class ApiError extends Error {
+  /**
+   * @param {number} status
+   * @param {{ code?: string, detail?: string, reason?: string, at?: string }} problem
+   * @param {number | null} [retryAfter]
+   * @param {boolean} [foreign]
+   */
+  constructor(status, problem, retryAfter = null, foreign = problem.code === undefined) {
+    super(problem.detail ?? `status ${status}`);
+    this.name = "ApiError";
+    this.status = status;
+    this.code = problem.code ?? CODES[status] ?? (status >= 500 ? "internal" : "bad_request");
+    /** Why a share is gone: claimed, finished, expired, revoked or lapsed; with 410 only. */
+    this.reason = problem.reason;
+    /** When that was, RFC 3339. */
+    this.at = problem.at;
+    this.retryAfter = retryAfter;
+    /** Whether it came from something that stands before the server: it says nothing of what the server knows. */
+    this.foreign = foreign;
+  }
+}
+
+/** What a HEAD, whose answer has no body, would have said. @type {Record<number, string>} */
+const CODES = { 404: "not_found", 410: "gone", 503: "store_unavailable" };
+
+/** No answer came: no network, no server, or too late. The same call may be repeated. */
+export class Unreachable extends Error {}
+
+/** So long may a call take that moves no file, in milliseconds. */
+const PATIENCE = 30_000;
+
+/**
+ * @param {string} method
+ * @param {string} path
+ * @param {{ bearer?: string, json?: unknown, headers?: Record<string, string>, signal?: AbortSignal, patience?: number, keepalive?: boolean }} [options]
+ */
+async function call(method, path, { bearer, json, headers = {}, signal, patience = PATIENCE, keepalive } = {}) {
+  if (bearer !== undefined) headers = { ...headers, authorization: `Bearer ${bearer}` };
+  if (json !== undefined) headers = { ...headers, "content-type": "application/json" };
+  const signals = [signal, patience ? AbortSignal.timeout(patience) : null].filter((one) => one != null);
+  const body = json === undefined ? undefined : JSON.stringify(json);
+  let answer;
+  try {
+    answer = await fetch(path, { method, headers, body, keepalive, signal: AbortSignal.any(signals), cache: "no-store" });
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw new Unreachable("no answer", { cause: error });
+  }
+  if (!answer.ok) throw await refusal(answer);
+  return answer;
+}
+
+/**
+ * What a refusing answer says.
+ *
+ * @param {Response} answer
+ */
+export async function refusal(answer) {
+  return refused(answer.status, await answer.text().catch(() => ""), answer.headers);
+}
+
+/**
+ * @param {number} status
+ * @param {string} body
+ * @param {{ get: (name: string) => string | null }} headers
+ */
+function refused(status, body, headers) {
+  let problem;
+  try {
+    problem = JSON.parse(body);
+  } catch {
+    // None of ours, or of a HEAD.
+  }
+  problem ??= {};
+  const foreign = problem.code === undefined && headers.get("tus-resumable") === null;
+  return new ApiError(status, problem, seconds(headers.get("retry-after")), foreign);
+}
+
+/** @param {string | null} retryAfter */
+const seconds = (retryAfter) => (retryAfter && /^\d+$/.test(retryAfter) ? Number(retryAfter) : null);
+
+/**
+ * @typedef {object} Config
+ * @property {number} max_size most bytes of all files of a share
+ * @property {number} default_expires_in seconds
+ * @property {number} max_expires_in seconds
+ * @property {number} max_downloads
+ * @property {number} upload_part suggested bytes of one PATCH
+ * @property {string} version
+ */
+
+/** @returns {Promise<Config>} */
+export const config = async () => (await call("GET", "/api/v1/config")).json();
+
+const TUS = { "tus-resumable": "1.0.0" };
+
+/**
+ * A success without what the server always says: a portal's page, for instance.
+ *
+ * @returns {never}
+ */
+function stranger() {
+  throw new Unreachable("an answer of somebody else");
+}
+
+/**
+ * Begins an upload of `length` bytes, of which the first `manifest` are the sealed manifest.
+ *
+ * @param {{ length: number, manifest: number, verifier: string, password: boolean, expiresIn: number, downloads: number }} upload
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<{ location: string, id: string, owner: string, expires: string }>} where the bytes go, the share, its
+ *   owner token, and until when the upload can go on (an HTTP date)
+ */
+export async function createUpload({ length, manifest, verifier, password, expiresIn, downloads }, signal) {
+  /** @type {[string, string | number][]} */
+  const pairs = [["manifest", manifest], ["verifier", verifier], ["expires_in", expiresIn], ["downloads", downloads]];
+  if (password) pairs.push(["password", 1]);
+  const metadata = pairs.map(([key, value]) => `${key} ${btoa(String(value))}`).join(",");
+  const headers = { ...TUS, "upload-length": String(length), "upload-metadata": metadata };
+  const answer = await call("POST", "/api/v1/uploads", { headers, signal });
+  const said = (/** @type {string} */ name) => answer.headers.get(name) ?? stranger();
+  const location = new URL(said("location"), self.location.origin).pathname;
+  return { location, id: said("share-id"), owner: said("owner-token"), expires: said("upload-expires") };
+}
+
+/**
+ * How many bytes of an upload the server has.
+ *
+ * @param {string} location
+ * @param {AbortSignal} [signal]
+ */
+export async function uploadOffset(location, signal) {
+  // A HEAD that fails has no body that says why.
+  const answer = await call("HEAD", location, { headers: TUS, signal });
+  return Number(answer.headers.get("upload-offset") ?? stranger());
+}
+
+/**
+ * Sends the bytes that follow `offset`. Where it fails, the server may have some of them: ask with `uploadOffset`.
+ *
+ * @param {string} location
+ * @param {number} offset
+ * @param {Uint8Array<ArrayBuffer> | Blob} bytes
+ * @param {{ signal?: AbortSignal, progress?: (sent: number) => void }} [options] `progress` is told how many of the bytes
+ *   have left; an abort rejects with the signal's reason
+ * @returns {Promise<number>} the offset that the server reached
+ */
+export function appendUpload(location, offset, bytes, { signal, progress } = {}) {
+  return new Promise((resolve, reject) => {
+    signal?.throwIfAborted();
+    // fetch does not tell how far a body has come.
+    const request = new XMLHttpRequest();
+    const abort = () => request.abort();
+    request.onload = () => {
+      const header = (/** @type {string} */ name) => request.getResponseHeader(name);
+      if (request.status >= 300) return reject(refused(request.status, request.responseText, { get: header }));
+      const reached = header("upload-offset");
+      if (reached === null) reject(new Unreachable("an answer of somebody else"));
+      else resolve(Number(reached));
+    };
+    request.onerror = () => reject(new Unreachable("no answer"));
+    request.onabort = () => reject(signal?.reason);
+    request.onloadend = () => signal?.removeEventListener("abort", abort);
+    request.upload.onprogress = request.upload.onload = (event) => progress?.(event.loaded);
+    request.open("PATCH", location);
+    for (const [name, value] of Object.entries(TUS)) request.setRequestHeader(name, value);
+    request.setRequestHeader("content-type", "application/offset+octet-stream");
+    request.setRequestHeader("upload-offset", String(offset));
+    signal?.addEventListener("abort", abort);
+    request.send(bytes);
+  });
+}
+
+/**
+ * Gives up an upload. 409 `published` where it is a share by now.
+ *
+ * @param {string} location
+ */
+export const abandonUpload = (location) => call("DELETE", location, { headers: TUS, keepalive: true });
+
+/**
+ * @typedef {object} Peek
+ * @property {number} size bytes of sealed content
+ * @property {boolean} password whether one is needed
+ * @property {string} expires_at
+ * @property {string} [manifest] sealed, base64url; with a proof only
+ * @property {number} [downloads_left] with a proof only
+ */
+
+/**
+ * Looks at a share, which consumes nothing. 410 with a reason only for the right proof.
+ *
+ * @param {string} id
+ * @param {string} [proof] base64url
+ * @returns {Promise<Peek>}
+ */
+export const peek = async (id, proof) => (await call("GET", `/api/v1/shares/${id}`, { bearer: proof })).json();
+
+/**
+ * Claims. Safe to repeat with the same claim token: it is the same claim.
+ *
+ * @param {string} id
+ * @param {string} proof base64url
+ * @param {string} claim the token, made by the caller
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<{ size: number, lease_expires_at: string, manifest: string }>}
+ */
+export const claim = async (id, proof, claim, signal) =>
+  (await call("POST", `/api/v1/shares/${id}/claims`, { json: { proof, claim }, signal })).json();
+
+/**
+ * Where a claim's sealed content is read, by GET with Range.
+ *
+ * @param {string} id
+ * @param {string} claim
+ */
+export const contentOf = (id, claim) => `/api/v1/shares/${id}/claims/${claim}`;
+
+/**
+ * Confirms that every byte arrived and was verified. Safe to repeat.
+ *
+ * @param {string} id
+ * @param {string} claim
+ */
+export const finish = (id, claim) => call("DELETE", contentOf(id, claim), { keepalive: true });
+
+/**
+ * Withdraws a share. Safe to repeat; 409 `claimed` where its last claim is granted.
+ *
+ * @param {string} id
+ * @param {string} owner
+ */
+export const revoke = (id, owner) => call("DELETE", `/api/v1/shares/${id}`, { bearer: owner });
+
+/**
+ * @typedef {object} Receipt
+ * @property {"uploading" | "ready" | "claimed" | "finished" | "abandoned" | "revoked" | "expired" | "lapsed"} state
+ * @property {string} created_at
+ * @property {string | null} expires_at
+ * @property {number} opened
+ * @property {number} wrong_proofs
+ * @property {number} downloads how many are allowed
+ * @property {{ state: "claimed" | "finished" | "lapsed", claimed_at: string, finished_at: string | null, served: number }[]} claims
+ */
+
+/**
+ * @param {string} id
+ * @param {string} owner
+ * @returns {Promise<Receipt>}
+ */
+export const receipt = async (id, owner) => (await call("GET", `/api/v1/receipts/${id}`, { bearer: owner })).json();
+
+/**
+ * The receipt, and again whenever it changes, until the stream breaks or ends.
+ *
+ * @param {string} id
+ * @param {string} owner
+ * @param {AbortSignal} [signal]
+ * @returns {AsyncGenerator<Receipt, void, void>}
+ */
+export async function* receipts(id, owner, signal) {
+  const headers = { accept: "text/event-stream" };
+  const answer = await call("GET", `/api/v1/receipts/${id}/events`, { bearer: owner, headers, signal, patience: 0 });
+  const decoder = /** @type {ReadableWritablePair<string, Uint8Array>} */ (/** @type {unknown} */ (new TextDecoderStream()));
+  const reader = /** @type {ReadableStream<Uint8Array>} */ (answer.body).pipeThrough(decoder).getReader();
+  let text = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    text += value;
+    const events = text.split("\n\n");
+    text = events.pop() ?? "";
+    for (const event of events) {
+      const data = event.split("\n").flatMap((line) => (line.startsWith("data:") ? [line.slice(5).trim()] : []));
+      if (data.length > 0) yield JSON.parse(data.join("\n"));
+    }
+  }
+}

@@ -1,0 +1,174 @@
+// What the pages' modules share: elements, words for numbers and times, copying.
+
+import { language, t } from "./text.js";
+
+/**
+ * @template {HTMLElement} [T=HTMLElement]
+ * @param {string} id
+ * @returns {T}
+ */
+export function byId(id) {
+  const element = document.getElementById(id);
+  if (!element) throw new Error(`no #${id} in this page`);
+  return /** @type {T} */ (element);
+}
+
+/**
+ * A copy of the one element in `<template id>`.
+ *
+ * @param {string} id
+ * @returns {HTMLElement}
+ */
+export function clone(id) {
+  const template = /** @type {HTMLTemplateElement} */ (/** @type {unknown} */ (byId(id)));
+  return /** @type {HTMLElement} */ (document.importNode(template.content, true).firstElementChild);
+}
+
+/**
+ * The one element in `scope` that carries `data-part="name"`.
+ *
+ * @template {HTMLElement} [T=HTMLElement]
+ * @param {ParentNode} scope
+ * @param {string} name
+ * @returns {T}
+ */
+export function part(scope, name) {
+  const element = scope.querySelector(`[data-part="${name}"]`);
+  if (!element) throw new Error(`no part ${name}`);
+  return /** @type {T} */ (element);
+}
+
+const UNITS = ["KiB", "MiB", "GiB", "TiB"];
+
+/**
+ * A size for people, as the server writes it: `195.3 KiB`.
+ *
+ * @param {number} bytes
+ */
+export function size(bytes) {
+  if (bytes < 1024) return t("bytes", { n: bytes });
+  let value = bytes;
+  let unit = -1;
+  do {
+    value /= 1024;
+    unit += 1;
+  } while (value >= 1023.95 && unit < UNITS.length - 1);
+  return `${value.toLocaleString(language, { minimumFractionDigits: 1, maximumFractionDigits: 1 })} ${UNITS[unit]}`;
+}
+
+/**
+ * A length of time for people, in its largest unit: `3 minutes`.
+ *
+ * @param {number} seconds
+ */
+export function span(seconds) {
+  /** @type {[number, Intl.NumberFormatOptions["unit"]][]} */
+  const units = [[86_400, "day"], [3600, "hour"], [60, "minute"], [1, "second"]];
+  const [length, unit] = units.find(([length]) => seconds >= length) ?? units[3];
+  return Math.round(seconds / length).toLocaleString(language, { style: "unit", unit, unitDisplay: "long" });
+}
+
+/** The reader's own form of the page's language: one English writes 2 PM, another 14:00. */
+const region = navigator.languages?.find((tag) => tag.split("-")[0] === language) ?? language;
+
+/**
+ * A moment for people, in their own time zone.
+ *
+ * @param {string | number | Date} moment
+ */
+export const time = (moment) =>
+  new Date(moment).toLocaleString(region, { dateStyle: "long", timeStyle: "short" });
+
+/**
+ * The same of a moment near by: the time of day alone where it is today.
+ *
+ * @param {string | number | Date} moment
+ */
+export function clock(moment) {
+  const at = new Date(moment);
+  const today = at.toDateString() === new Date().toDateString();
+  return today ? at.toLocaleTimeString(region, { timeStyle: "short" }) : time(at);
+}
+
+/**
+ * A moment as an element.
+ *
+ * @param {string | number | Date} moment
+ */
+export function timeElement(moment) {
+  const element = document.createElement("time");
+  element.dateTime = new Date(moment).toISOString();
+  element.textContent = time(moment);
+  return element;
+}
+
+/**
+ * Says `key` in `element`. Values may be nodes: they stand where `{name}` is.
+ *
+ * @param {HTMLElement} element
+ * @param {import("./text.js").Key} key
+ * @param {Record<string, string | number | Node>} [values]
+ */
+export function say(element, key, values = {}) {
+  /** @type {Record<string, Node>} */
+  const nodes = {};
+  /** @type {Record<string, string | number>} */
+  const words = {};
+  for (const [name, value] of Object.entries(values)) {
+    if (value instanceof Node) nodes[name] = value;
+    else words[name] = value;
+  }
+  const pieces = t(key, words).split(/\{(\w+)\}/);
+  element.replaceChildren(...pieces.map((piece, at) => (at % 2 ? (nodes[piece] ?? piece) : piece)));
+}
+
+/**
+ * Shows those of `scope`'s children that have these ids, and hides the others.
+ *
+ * @param {HTMLElement} scope
+ * @param {string[]} ids
+ */
+export function only(scope, ...ids) {
+  for (const child of scope.children) /** @type {HTMLElement} */ (child).hidden = !ids.includes(child.id);
+}
+
+/**
+ * Moves the keyboard to what the page is about now; screen readers read it out.
+ *
+ * @param {HTMLElement} element
+ */
+export function focus(element) {
+  element.tabIndex = -1;
+  element.focus();
+}
+
+/**
+ * Has screen readers read `text` out, after what they are saying.
+ *
+ * @param {string} text
+ */
+export function announce(text) {
+  byId("status").textContent = text;
+}
+
+/**
+ * Makes `button` copy what `text` gives, and say so for two seconds.
+ *
+ * @param {HTMLElement} button
+ * @param {() => string} text
+ */
+export function copies(button, text) {
+  const label = button.textContent;
+  /** @type {ReturnType<typeof setTimeout>} */
+  let timer;
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(text());
+      button.textContent = t("copied");
+    } catch {
+      button.textContent = t("copy.failed");
+    }
+    clearTimeout(timer);
+    timer = setTimeout(() => (button.textContent = label), 2000);
+  });
+}
