@@ -10,8 +10,8 @@ const LONGEST = 30_000;
 export const STALL = 30_000;
 /** The same once the network changed or the machine woke: what is still alive shows it soon. */
 const SUSPECT = 5000;
-/** A server that fails again and again does not recover by being asked. */
-const TRIES_OF_DEFECTS = 5;
+/** What fails again and again does not recover by being asked: a defect, or a proxy that refuses. Two minutes or so. */
+const TRIES = 8;
 
 /** @type {Set<() => void>} */
 const sleepers = new Set();
@@ -53,8 +53,8 @@ export function passes(error, failures = 0) {
   const { status } = error;
   if (status === 429) return error.retryAfter !== null;
   if ([408, 423, 425].includes(status)) return true;
-  if (status === 500) return failures < TRIES_OF_DEFECTS;
-  return status > 501 && ![505, 507, 511].includes(status);
+  if (status > 501 && ![505, 507, 511].includes(status)) return true;
+  return (status === 500 || error.foreign) && failures < TRIES;
 }
 
 /**
@@ -64,8 +64,7 @@ export function passes(error, failures = 0) {
  */
 export function codeOf(error) {
   if (error instanceof Unreachable) return globalThis.navigator?.onLine === false ? "offline" : "unreachable";
-  // A proxy's failure says nothing that our words are for.
-  if (error instanceof ApiError && error.status >= 502 && error.code === "internal") return "unreachable";
+  if (error instanceof ApiError && error.foreign) return "unreachable";
   const code = /** @type {{ code?: unknown } | null} */ (error)?.code;
   return typeof code === "string" ? code : "internal";
 }

@@ -26,12 +26,11 @@
  */
 
 /**
- * The last part of an upload that may have left this machine.
+ * The last parts of an upload that may have left this machine. Sealed again, a part has to be the same.
  *
  * @typedef {object} PartRecord
  * @property {string} id the share
- * @property {number} offset in the upload
- * @property {Uint8Array} digest SHA-256 of the sealed part
+ * @property {{ offset: number, digest: Uint8Array }[]} notes offset in the upload, and SHA-256 of the sealed part
  */
 
 /**

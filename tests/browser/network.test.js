@@ -4,7 +4,8 @@ import { describe, it } from "node:test";
 import { ApiError, Unreachable } from "../../static/lib/api.js";
 import { Backoff, Rate, Watchdog, codeOf, passes, secondsLeft, sleep, wake } from "../../static/lib/network.js";
 
-const answered = (status, code, retryAfter = null) => new ApiError(status, { code }, retryAfter);
+const answered = (status, code = "of_ours", retryAfter = null) => new ApiError(status, { code }, retryAfter);
+const foreign = (status) => new ApiError(status, {});
 const ticks = (count = 5) => Array.from({ length: count }).reduce((turn) => turn.then(() => {}), Promise.resolve());
 
 describe("network.js", () => {
@@ -13,14 +14,17 @@ describe("network.js", () => {
     for (const error of [new Unreachable("no answer"), ...later]) assert.ok(passes(error), String(error.status));
     const final = [400, 401, 403, 404, 409, 410, 412, 413, 415, 429, 460, 501, 507].map((status) => answered(status));
     for (const error of [...final, new TypeError("a defect"), undefined]) assert.ok(!passes(error), String(error));
-    assert.ok(passes(answered(500), 4));
-    assert.ok(!passes(answered(500), 5));
+    for (const error of [answered(500), foreign(404), foreign(403)]) {
+      assert.ok(passes(error, 7));
+      assert.ok(!passes(error, 8));
+    }
+    assert.ok(passes(foreign(502), 1000));
   });
 
   it("names a failure by the server's word, and a proxy's by none of ours", () => {
     assert.equal(codeOf(answered(507, "store_full")), "store_full");
     assert.equal(codeOf(answered(503, "store_unavailable", 2)), "store_unavailable");
-    assert.equal(codeOf(answered(502)), "unreachable");
+    assert.equal(codeOf(foreign(502)), "unreachable");
     assert.equal(codeOf(new Unreachable("no answer")), "unreachable");
     assert.equal(codeOf(new TypeError("a defect")), "internal");
   });
