@@ -50,13 +50,13 @@ describe("network.js", () => {
       return calls;
     };
     const backoff = new Backoff();
-    const soon = backoff.insist(fails(new Unreachable("no answer")), { waits: () => queueMicrotask(wake) });
+    const soon = backoff.insist(fails(new Unreachable("no answer")), { waits: () => queueMicrotask(() => wake()) });
     assert.equal(await soon, 2);
     assert.equal(backoff.failures, 0);
 
     calls = 0;
     const stop = new AbortController();
-    const late = backoff.insist(fails(answered(503, "busy", 600)), { signal: stop.signal, waits: () => queueMicrotask(wake) });
+    const late = backoff.insist(fails(answered(503, "busy", 600)), { signal: stop.signal, waits: () => queueMicrotask(() => wake()) });
     await ticks();
     assert.equal(calls, 1);
     stop.abort(new Error("enough"));
@@ -92,14 +92,18 @@ describe("network.js", () => {
     assert.equal(barks, 1);
 
     const woken = new Watchdog(() => (barks += 1), 30_000);
-    wake();
-    pass(4000);
+    wake(true);
+    pass(9000);
     woken.feed();
-    pass(6000);
-    assert.equal(barks, 1, "what moved after the machine woke is alive");
+    pass(11_000);
+    assert.equal(barks, 1, "what moved after the network changed is alive");
     wake();
-    pass(5001);
-    assert.equal(barks, 2, "what did not is dead");
+    pass(11_000);
+    assert.equal(barks, 1, "a look at the page changes nothing");
+    woken.feed();
+    wake(true);
+    pass(10_001);
+    assert.equal(barks, 2, "what did not move is dead");
     const stopped = new Watchdog(() => (barks += 1), 30_000);
     stopped.stop();
     pass(40_000);
