@@ -128,8 +128,8 @@ class View {
       return;
     }
     bar.value = this.#fraction();
-    byId("amount").textContent = t("receive.amount", { received: size(received), total: size(total) });
-    const pace = phase === "receiving" && rate > 0 ? [t("receive.rate", { size: size(rate) })] : [];
+    byId("amount").textContent = t("receive.amount", { received: size(received, 1), total: size(total) });
+    const pace = phase === "receiving" && rate > 0 ? [t("receive.rate", { size: size(rate, 1) })] : [];
     if (pace.length > 0 && secondsLeft !== null) pace.push(t("left", { span: span(Math.max(1, secondsLeft)) }));
     byId("pace").textContent = pace.join(" · ");
     document.title = t("receive.percent.title", { n: Math.floor(this.#fraction() * 100), title: this.title });
