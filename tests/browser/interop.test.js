@@ -96,7 +96,8 @@ for (const [library, openWith, sealWith] of /** @type {const} */ ([
     it("refuses what we sealed under another password, or with a byte changed", async () => {
       const secret = randomToken();
       const sealed = await seal(secret, PASSWORD, files(9));
-      const refused = (password, sealed) => assert.rejects(async () => openWith(linkOf(secret), password, sealed));
+      const wrong = /unable to authenticate|Decryption error/;
+      const refused = (password, sealed) => assert.rejects(async () => openWith(linkOf(secret), password, sealed), wrong);
       await refused(undefined, sealed);
       await refused(`${PASSWORD}.`, sealed);
       await refused(PASSWORD, { ...sealed, content: sealed.content.with(30, sealed.content[30] ^ 1) });
