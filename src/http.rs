@@ -36,6 +36,7 @@ use self::error::Error;
 use crate::config::Config;
 use crate::share::Network;
 use crate::store::{Store, now};
+use crate::text::Lang;
 
 pub(crate) use self::client::Peer;
 pub(crate) use self::wait::Drained;
@@ -74,8 +75,8 @@ impl App {
         self.uploads.admit(network, now()).map_err(Error::UploadRate)
     }
 
-    fn page(&self) -> views::Page<'static> {
-        views::Page { assets: assets::prefix(), now: now() }
+    fn page(&self, lang: Lang) -> views::Page<'static> {
+        views::Page { assets: assets::prefix(), now: now(), lang }
     }
 }
 

@@ -10,10 +10,12 @@ use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
+use super::client::lang;
 use super::{App, views};
 use crate::ledger;
 use crate::share::Ended;
 use crate::store;
+use crate::text::Lang;
 
 /// The version of tus that is spoken here.
 pub(super) const TUS_VERSION: &str = "1.0.0";
@@ -329,6 +331,7 @@ impl IntoResponse for Error {
 pub(crate) async fn render(State(app): State<App>, request: Request, next: Next) -> Response {
     let api = request.uri().path().starts_with("/api/");
     let (html, json) = (accepts(request.headers(), "text/html"), accepts(request.headers(), "application/json"));
+    let lang = lang(request.headers());
     let mut response = next.run(request).await;
     let problem = response.extensions_mut().remove::<Problem>();
     let Some(problem) = problem.or_else(|| foreign(&response)) else { return response };
@@ -348,7 +351,7 @@ pub(crate) async fn render(State(app): State<App>, request: Request, next: Next)
         }
         ([(header::CONTENT_TYPE, "application/problem+json")], Value::Object(object).to_string()).into_response()
     } else if html {
-        page(&app, &problem)
+        page(&app, lang, &problem)
     } else {
         format!("{} {}\n", problem.happened, problem.advice).into_response()
     };
@@ -375,8 +378,8 @@ fn foreign(response: &Response) -> Option<Problem> {
     Some(Problem { status, ..error.problem() })
 }
 
-fn page(app: &App, problem: &Problem) -> Response {
-    let page = app.page();
+fn page(app: &App, lang: Lang, problem: &Problem) -> Response {
+    let page = app.page(lang);
     let html = match problem.ended {
         Some(ended) => views::Gone { page, ended }.render(),
         None => {

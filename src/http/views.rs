@@ -3,26 +3,20 @@
 //! Knows neither requests nor stores. No page holds a script or a style of its own, as the Content-Security-Policy asks.
 //! What comes from a user is escaped by the templates, and a name that would disguise itself is shown with its disguise.
 
+mod page;
+
 use std::borrow::Cow;
 use std::time::Duration;
 
 use askama::Template;
 
+pub use self::page::{Page, Words};
 use crate::share::{Claim, Ended, History, ShareId, State, Timestamp, Token};
 
 /// So many files are listed at once; the rest unfold.
 const LISTED: usize = 12;
 /// The lifetimes that are offered, in seconds, as far as the server allows them.
 const LIFETIMES: [u64; 5] = [300, 3600, 24 * 3600, 7 * 24 * 3600, 30 * 24 * 3600];
-
-/// What every page needs.
-#[derive(Debug, Clone, Copy)]
-pub struct Page<'a> {
-    /// Where stylesheet and icon lie, without a closing slash: `/static/1a2b3c4d`.
-    pub assets: &'a str,
-    /// The time of the answer.
-    pub now: Timestamp,
-}
 
 /// `GET /`: the form that sends.
 #[derive(Debug, Template)]
@@ -181,10 +175,6 @@ impl Receive<'_> {
     fn is_refused(&self) -> bool {
         matches!(self.contents, Contents::Locked(Attempt::Wrong | Attempt::TooMany(_)))
     }
-
-    fn left(&self) -> String {
-        left(self.page.now, self.expires_at)
-    }
 }
 
 /// A plain link whose share has ended.
@@ -261,6 +251,22 @@ impl Receipt<'_> {
         self.history.expires_at.filter(|_| self.is_revocable())
     }
 
+    /// How often the link was opened.
+    fn opened(&self) -> Words {
+        match self.history.opened {
+            2 => self.page.t("receipt.opened.twice"),
+            n => self.page.n("receipt.opened", n),
+        }
+    }
+
+    /// How often a wrong password was tried.
+    fn wrong_passwords(&self) -> Words {
+        match self.history.wrong_proofs {
+            2 => self.page.t("receipt.wrong.twice"),
+            n => self.page.n("receipt.wrong", n),
+        }
+    }
+
     /// The state in a word or two.
     fn stamp(&self) -> &'static str {
         match self.ended().state {
@@ -296,10 +302,6 @@ impl Receipt<'_> {
             State::Expired => "Nobody took it in time. It is deleted.",
             State::Revoked => "It was withdrawn before anybody took it. It is deleted.",
         }
-    }
-
-    fn left(&self, until: &Timestamp) -> String {
-        left(self.page.now, *until)
     }
 }
 
@@ -350,66 +352,6 @@ pub struct Failure<'a> {
     pub advice: &'a str,
 }
 
-/// How long is left, as a remark: `6 days left`.
-fn left(now: Timestamp, until: Timestamp) -> String {
-    format!("{} left", span(now.until(until)))
-}
-
-/// A number with its noun: `1 day`, `2 days`.
-fn count(number: u64, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-}
-
-/// A duration in the largest unit that tells it well, rounded down: `45 seconds`, `1 day`, `36 hours`, `6 days`.
-fn span(span: Duration) -> String {
-    let seconds = span.as_secs();
-    for (unit, noun) in [(24 * 3600, "day"), (3600, "hour"), (60, "minute")] {
-        if seconds >= 2 * unit || seconds == unit {
-            return count(seconds / unit, noun);
-        }
-    }
-    count(seconds, "second")
-}
-
-/// A duration in the largest unit that divides it: `1 day`, `36 hours`, `90 seconds`.
-fn exact(span: Duration) -> String {
-    let seconds = span.as_secs();
-    let units = [(24 * 3600, "day"), (3600, "hour"), (60, "minute")];
-    let unit = units.into_iter().find(|(unit, _)| seconds >= *unit && seconds.is_multiple_of(*unit));
-    let (unit, noun) = unit.unwrap_or((1, "second"));
-    count(seconds / unit, noun)
-}
-
-/// Bytes, as people count them: `512 bytes`, `1.5 MiB`, `10 GiB`.
-fn size(bytes: u64) -> String {
-    if bytes < 1024 {
-        return count(bytes, "byte");
-    }
-    bytesize::ByteSize(bytes).display().iec().to_string().replace(".0 ", " ")
-}
-
-/// A time for people, in UTC: `20 November 2026, 13:05 UTC`.
-fn moment(at: Timestamp) -> String {
-    const MONTHS: [&str; 12] = [
-        "January",
-        "February",
-        "March",
-        "April",
-        "May",
-        "June",
-        "July",
-        "August",
-        "September",
-        "October",
-        "November",
-        "December",
-    ];
-    // RFC 3339 is of fixed width: `2026-11-20T13:05:00.000Z`.
-    let text = at.to_string();
-    let month = text[5..7].parse::<usize>().map_or("", |month| MONTHS[month - 1]);
-    format!("{} {month} {}, {}\u{a0}UTC", text[8..10].trim_start_matches('0'), &text[..4], &text[11..16])
-}
-
 /// A name without the characters that would disguise it: controls, and those that turn the reading direction around,
 /// which make `exe.gpj` of `jpg.exe` (Unicode TR 36 §3.2). Each becomes U+FFFD.
 fn visible(name: &str) -> Cow<'_, str> {
@@ -423,46 +365,8 @@ fn visible(name: &str) -> Cow<'_, str> {
 #[allow(unreachable_pub, reason = "the macro makes its types public")]
 mod filters {
     use std::borrow::Cow;
-    use std::time::Duration;
 
-    use askama::filters::Safe;
     use askama::{Result, Values};
-
-    use crate::share::Timestamp;
-
-    #[askama::filter_fn]
-    pub(super) fn span(span: &Duration, _: &dyn Values) -> Result<String> {
-        Ok(super::span(*span))
-    }
-
-    #[askama::filter_fn]
-    pub(super) fn exact(span: &Duration, _: &dyn Values) -> Result<String> {
-        Ok(super::exact(*span))
-    }
-
-    #[askama::filter_fn]
-    pub(super) fn size(bytes: &u64, _: &dyn Values) -> Result<String> {
-        Ok(super::size(*bytes))
-    }
-
-    #[askama::filter_fn]
-    pub(super) fn time(at: &Timestamp, _: &dyn Values) -> Result<Safe<String>> {
-        Ok(Safe(format!("<time datetime=\"{at}\">{}</time>", super::moment(*at))))
-    }
-
-    #[askama::filter_fn]
-    pub(super) fn times(count: &u64, _: &dyn Values) -> Result<String> {
-        Ok(match count {
-            1 => "once".to_owned(),
-            2 => "twice".to_owned(),
-            _ => super::count(*count, "time"),
-        })
-    }
-
-    #[askama::filter_fn]
-    pub(super) fn latency(latency: &Duration, _: &dyn Values) -> Result<String> {
-        Ok(format!("{:.1} ms", latency.as_secs_f64() * 1000.0))
-    }
 
     #[askama::filter_fn]
     pub(super) fn visible<'a>(name: &'a str, _: &dyn Values) -> Result<Cow<'a, str>> {

@@ -1,8 +1,10 @@
+use super::page::moment;
 use super::*;
+use crate::text::Lang;
 
 const NOW: Timestamp = Timestamp(1_795_179_900_000);
 const DAY: Duration = Duration::from_secs(24 * 3600);
-const PAGE: Page<'static> = Page { assets: "/static/1a2b3c4d", now: NOW };
+const PAGE: Page<'static> = Page { assets: "/static/1a2b3c4d", now: NOW, lang: Lang::En };
 const LINK: &str = "https://send.example.org/s/0e4f7c1fb5b14d0c9f0d7a3b2c1d0e9f/Zm9vYmFyYmF6cXV4MTIzNA";
 const RECEIPT: &str = "https://send.example.org/r/0e4f7c1fb5b14d0c9f0d7a3b2c1d0e9f/b3duZXJvd25lcm93bmVyMQ";
 const HOSTILE: &[File<'static>] = &[
@@ -264,7 +266,8 @@ fn only_a_waiting_share_is_kept_and_can_be_revoked() {
 #[test]
 fn lifetimes_stay_below_the_maximum_and_include_it() {
     let words = |default, max| -> Vec<String> {
-        Send { default_expires_in: default, max_expires_in: max, ..send() }.lifetimes().into_iter().map(exact).collect()
+        let send = Send { default_expires_in: default, max_expires_in: max, ..send() };
+        send.lifetimes().into_iter().map(|lifetime| PAGE.exact(&lifetime).to_string()).collect()
     };
     assert_eq!(words(DAY, 7 * DAY), ["5 minutes", "1 hour", "1 day", "7 days"]);
     assert_eq!(words(DAY, 3 * DAY), ["5 minutes", "1 hour", "1 day", "3 days"]);
@@ -286,13 +289,14 @@ fn the_result_shows_the_line_for_a_terminal() {
 
 #[test]
 fn sizes_are_told_in_words() {
-    let told = [0, 1, 1023, 1024, 1536, 218_400, 10 << 30, u64::MAX].map(size);
+    let told = [0, 1, 1023, 1024, 1536, 218_400, 10 << 30, u64::MAX].map(|size| PAGE.size(&size).to_string());
     assert_eq!(told, ["0 bytes", "1 byte", "1023 bytes", "1 KiB", "1.5 KiB", "213.3 KiB", "10 GiB", "16 EiB"]);
 }
 
 #[test]
 fn durations_are_told_in_words() {
-    let told = [0, 1, 59, 60, 90, 120, 3600, 5400, 86_400, 129_600, 600_000].map(Duration::from_secs).map(span);
+    let told = [0, 1, 59, 60, 90, 120, 3600, 5400, 86_400, 129_600, 600_000]
+        .map(|s| PAGE.span(&Duration::from_secs(s)).to_string());
     let words = [
         "0 seconds",
         "1 second",
@@ -311,8 +315,8 @@ fn durations_are_told_in_words() {
 
 #[test]
 fn times_are_told_in_words() {
-    assert_eq!(moment(Timestamp(0)), "1 January 1970, 00:00\u{a0}UTC");
-    assert_eq!(moment(NOW), "20 November 2026, 13:05\u{a0}UTC");
+    assert_eq!(moment(Lang::En, Timestamp(0)), "1 January 1970, 00:00\u{a0}UTC");
+    assert_eq!(moment(Lang::En, NOW), "20 November 2026, 13:05\u{a0}UTC");
     assert!(
         page("result").contains("<time datetime=\"2026-11-21T13:05:00.000Z\">21 November 2026, 13:05\u{a0}UTC</time>")
     );
