@@ -58,18 +58,18 @@ impl Lang {
         }
     }
 
-    /// The text of a key; of one that is missing, which only a defect makes, the key itself.
-    pub fn text(self, key: &'static str) -> &'static str {
+    /// The text of a key; of one that is missing, which only a defect makes, nothing.
+    pub fn text(self, key: &str) -> &'static str {
         let text = self.texts().get(key);
         debug_assert!(text.is_some(), "no text {key}");
-        text.map_or(key, String::as_str)
+        text.map_or("", String::as_str)
     }
 
     /// The text of a key that depends on a number, its placeholder `{n}` not yet filled.
-    pub fn plural(self, key: &'static str, is_one: bool) -> &'static str {
+    pub fn plural(self, key: &str, is_one: bool) -> &'static str {
         let text = self.texts().get(&format!("{key}.{}", if is_one { "one" } else { "other" }));
         debug_assert!(text.is_some(), "no text {key}.one or {key}.other");
-        text.map_or(key, String::as_str)
+        text.map_or("", String::as_str)
     }
 
     fn texts(self) -> &'static Texts {

@@ -2,12 +2,12 @@
 
 use askama::Template;
 use axum::extract::{Path, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 
 use super::client::{Client, named, share_id};
 use super::error::Error;
-use super::{App, views};
+use super::{App, assets, views};
 use crate::ledger::{self, Attempt, Revoker, Share};
 use crate::seal::{Keys, Manifest, plain_len};
 use crate::share::{ShareId, Token};
@@ -15,7 +15,12 @@ use crate::store::{self, now};
 use crate::text::Lang;
 
 /// `GET /`.
-pub(super) async fn send(State(app): State<App>, client: Client, lang: Lang) -> Result<Response, Error> {
+pub(super) async fn send(
+    State(app): State<App>,
+    client: Client,
+    lang: Lang,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
     let page = views::Send {
         page: app.page(lang),
         public_url: &client.origin,
@@ -24,7 +29,7 @@ pub(super) async fn send(State(app): State<App>, client: Client, lang: Lang) -> 
         max_expires_in: app.config.max_expires_in,
         max_downloads: app.config.max_downloads,
     };
-    html(&page)
+    Ok(assets::page(render(&page)?, &headers))
 }
 
 /// `GET /s/{id}`: counts a look at a share that waits.
@@ -33,6 +38,7 @@ pub(super) async fn sealed(
     lang: Lang,
     Path(id): Path<String>,
     method: Method,
+    headers: HeaderMap,
 ) -> Result<Response, Error> {
     let id = share_id(&id)?;
     let waits = if method == Method::GET {
@@ -44,7 +50,8 @@ pub(super) async fn sealed(
         }
     };
     let status = if waits { StatusCode::OK } else { StatusCode::NOT_FOUND };
-    Ok((status, html(&views::Sealed { page: app.page(lang), id })?).into_response())
+    let page = render(&views::Sealed { page: app.page(lang), id })?;
+    Ok((status, assets::page(page, &headers)).into_response())
 }
 
 /// `GET /s/{id}/{secret}`: what the plain link leads to.
@@ -70,9 +77,7 @@ pub(super) async fn receive(
     let share = app.store.ledger.peek(&id, Some(&attempt), now()).await?;
     let size = plain_len(share.size).unwrap_or(0);
     let (sealed, downloads_left) = share.shown.ok_or(Error::Internal)?;
-    let unreadable =
-        "This share can't be shown by the server: open its link with JavaScript, or with the command line.";
-    let manifest = Manifest::open(&keys, &sealed, size).map_err(|_| Error::BadRequest(unreadable.into()))?;
+    let manifest = Manifest::open(&keys, &sealed, size).map_err(|_| Error::BadForm("form.unreadable", Vec::new()))?;
     let files = manifest.files.iter().map(|file| views::File { name: &file.name, size: file.size.unwrap_or(size) });
     let contents = views::Contents::Open { files: &files.collect::<Vec<_>>(), note: &manifest.note, downloads_left };
     html(&views::Receive { page: app.page(lang), claim: Token::random(), size, expires_at: share.expires_at, contents })
@@ -113,8 +118,10 @@ pub(super) async fn sealed_receipt(
     State(app): State<App>,
     lang: Lang,
     Path(id): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Response, Error> {
-    html(&views::SealedReceipt { page: app.page(lang), id: share_id(&id)? })
+    let page = views::SealedReceipt { page: app.page(lang), id: share_id(&id)? };
+    Ok(assets::page(render(&page)?, &headers))
 }
 
 /// `GET /r/{id}/{owner token}`.
@@ -153,5 +160,9 @@ async fn withdraw(app: &App, id: &str, owner: &str) -> Result<(), Error> {
 }
 
 fn html(page: &impl Template) -> Result<Response, Error> {
-    Ok(Html(page.render().map_err(|_| Error::Internal)?).into_response())
+    Ok(Html(render(page)?).into_response())
+}
+
+fn render(page: &impl Template) -> Result<String, Error> {
+    page.render().map_err(|_| Error::Internal)
 }

@@ -188,35 +188,33 @@ pub struct Gone<'a> {
 }
 
 impl Gone<'_> {
-    fn heading(&self) -> &'static str {
-        match self.ended.state {
-            State::Claimed | State::Finished | State::Lapsed => "Already taken",
-            State::Expired => "Too late",
-            State::Revoked => "Withdrawn",
-            State::Uploading | State::Ready | State::Abandoned => "Nothing here",
-        }
+    fn heading(&self) -> Words {
+        self.page.t(match self.ended.state {
+            State::Claimed | State::Finished | State::Lapsed => "gone.taken",
+            State::Expired => "gone.expired",
+            State::Revoked => "gone.revoked",
+            State::Uploading | State::Ready | State::Abandoned => "gone.never",
+        })
     }
 
-    /// What happened, up to the time.
-    fn happened(&self) -> &'static str {
-        match self.ended.state {
-            State::Claimed => "It was taken on",
-            State::Finished => "It was taken, and arrived whole, on",
-            State::Lapsed => "It was taken; the time for its download ended on",
-            State::Expired => "Nobody took it in time. It expired on",
-            State::Revoked => "It was withdrawn on",
-            State::Uploading | State::Ready => "It isn’t to be had. Its upload began on",
-            State::Abandoned => "It never arrived on this server. Its upload ended on",
-        }
+    fn happened(&self) -> Words {
+        let happened = self.page.t(match self.ended.state {
+            State::Claimed => "gone.happened.claimed",
+            State::Finished => "gone.happened.finished",
+            State::Lapsed => "gone.happened.lapsed",
+            State::Expired => "gone.happened.expired",
+            State::Revoked => "gone.happened.revoked",
+            State::Uploading | State::Ready => "gone.happened.waiting",
+            State::Abandoned => "gone.happened.abandoned",
+        });
+        happened.at("time", &self.ended.at)
     }
 
-    fn advice(&self) -> &'static str {
-        match self.ended.state {
-            State::Claimed | State::Finished | State::Lapsed => {
-                "Was it not you? Tell the sender: somebody else had the link. Whoever took it, the link is used up."
-            }
-            _ => "Ask the sender to send it again.",
-        }
+    fn advice(&self) -> Words {
+        self.page.t(match self.ended.state {
+            State::Claimed | State::Finished | State::Lapsed => "gone.taken.advice",
+            _ => "gone.advice",
+        })
     }
 }
 
@@ -268,40 +266,36 @@ impl Receipt<'_> {
     }
 
     /// The state in a word or two.
-    fn stamp(&self) -> &'static str {
-        match self.ended().state {
-            State::Uploading => "Arriving",
-            State::Abandoned => "Given up",
-            State::Ready if self.history.claims.is_empty() => "Waiting",
-            State::Ready => "Waiting for more",
-            State::Claimed => "On its way",
-            State::Finished => "Arrived",
-            State::Lapsed => "Taken",
-            State::Expired => "Expired",
-            State::Revoked => "Revoked",
-        }
+    fn stamp(&self) -> Words {
+        self.page.t(match self.ended().state {
+            State::Uploading => "receipt.stamp.uploading",
+            State::Abandoned => "receipt.stamp.abandoned",
+            State::Ready if self.history.claims.is_empty() => "receipt.stamp.ready",
+            State::Ready => "receipt.stamp.more",
+            State::Claimed => "receipt.stamp.claimed",
+            State::Finished => "receipt.stamp.finished",
+            State::Lapsed => "receipt.stamp.lapsed",
+            State::Expired => "receipt.stamp.expired",
+            State::Revoked => "receipt.stamp.revoked",
+        })
     }
 
     /// The state in a sentence.
-    fn meaning(&self) -> &'static str {
-        match self.ended().state {
-            State::Uploading => "It is still being uploaded. Nobody can take it yet.",
-            State::Abandoned => "Its upload was never completed. Nothing of it is kept.",
-            State::Ready if self.history.claims.is_empty() => "It waits for its recipient.",
-            State::Ready => "Some have taken it; it waits for the others.",
-            State::Claimed => "It has been taken. The download has not ended yet.",
-            State::Finished => "The recipient’s side confirmed that every byte arrived.",
+    fn meaning(&self) -> Words {
+        self.page.t(match self.ended().state {
+            State::Uploading => "receipt.meaning.uploading",
+            State::Abandoned => "receipt.meaning.abandoned",
+            State::Ready if self.history.claims.is_empty() => "receipt.meaning.ready",
+            State::Ready => "receipt.meaning.more",
+            State::Claimed => "receipt.meaning.claimed",
+            State::Finished => "receipt.meaning.finished",
             State::Lapsed if self.history.claims.iter().any(|claim| claim.served >= self.size) => {
-                "It was taken and sent to the last byte, but nothing confirmed that it arrived. Downloads from a \
-                 plain link can’t confirm: ask your recipient."
+                "receipt.meaning.sent"
             }
-            State::Lapsed => {
-                "It was taken, but nothing confirmed that it arrived. Downloads from a plain link can’t confirm: \
-                 see below how much was sent, or ask your recipient."
-            }
-            State::Expired => "Nobody took it in time. It is deleted.",
-            State::Revoked => "It was withdrawn before anybody took it. It is deleted.",
-        }
+            State::Lapsed => "receipt.meaning.lapsed",
+            State::Expired => "receipt.meaning.expired",
+            State::Revoked => "receipt.meaning.revoked",
+        })
     }
 }
 

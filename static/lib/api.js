@@ -10,19 +10,25 @@ export class ApiError extends Error {
    * @param {number} status
    * @param {{ code?: string, detail?: string, reason?: string, at?: string }} problem
    * @param {number | null} [retryAfter]
+   * @param {boolean} [foreign]
    */
-  constructor(status, problem, retryAfter = null) {
+  constructor(status, problem, retryAfter = null, foreign = problem.code === undefined) {
     super(problem.detail ?? `status ${status}`);
     this.name = "ApiError";
     this.status = status;
-    this.code = problem.code ?? (status >= 500 ? "internal" : "bad_request");
+    this.code = problem.code ?? CODES[status] ?? (status >= 500 ? "internal" : "bad_request");
     /** Why a share is gone: claimed, finished, expired, revoked or lapsed; with 410 only. */
     this.reason = problem.reason;
     /** When that was, RFC 3339. */
     this.at = problem.at;
     this.retryAfter = retryAfter;
+    /** Whether it came from something that stands before the server: it says nothing of what the server knows. */
+    this.foreign = foreign;
   }
 }
+
+/** What a HEAD, whose answer has no body, would have said. @type {Record<number, string>} */
+const CODES = { 404: "not_found", 410: "gone", 503: "store_unavailable" };
 
 /** No answer came: no network, no server, or too late. The same call may be repeated. */
 export class Unreachable extends Error {}
@@ -57,8 +63,24 @@ async function call(method, path, { bearer, json, headers = {}, signal, patience
  * @param {Response} answer
  */
 export async function refusal(answer) {
-  const problem = await answer.json().catch(() => ({}));
-  return new ApiError(answer.status, problem, seconds(answer.headers.get("retry-after")));
+  return refused(answer.status, await answer.text().catch(() => ""), answer.headers);
+}
+
+/**
+ * @param {number} status
+ * @param {string} body
+ * @param {{ get: (name: string) => string | null }} headers
+ */
+function refused(status, body, headers) {
+  let problem;
+  try {
+    problem = JSON.parse(body);
+  } catch {
+    // None of ours, or of a HEAD.
+  }
+  problem ??= {};
+  const foreign = problem.code === undefined && headers.get("tus-resumable") === null;
+  return new ApiError(status, problem, seconds(headers.get("retry-after")), foreign);
 }
 
 /** @param {string | null} retryAfter */
@@ -80,6 +102,15 @@ export const config = async () => (await call("GET", "/api/v1/config")).json();
 const TUS = { "tus-resumable": "1.0.0" };
 
 /**
+ * A success without what the server always says: a portal's page, for instance.
+ *
+ * @returns {never}
+ */
+function stranger() {
+  throw new Unreachable("an answer of somebody else");
+}
+
+/**
  * Begins an upload of `length` bytes, of which the first `manifest` are the sealed manifest.
  *
  * @param {{ length: number, manifest: number, verifier: string, password: boolean, expiresIn: number, downloads: number }} upload
@@ -94,7 +125,7 @@ export async function createUpload({ length, manifest, verifier, password, expir
   const metadata = pairs.map(([key, value]) => `${key} ${btoa(String(value))}`).join(",");
   const headers = { ...TUS, "upload-length": String(length), "upload-metadata": metadata };
   const answer = await call("POST", "/api/v1/uploads", { headers, signal });
-  const said = (/** @type {string} */ name) => answer.headers.get(name) ?? "";
+  const said = (/** @type {string} */ name) => answer.headers.get(name) ?? stranger();
   const location = new URL(said("location"), self.location.origin).pathname;
   return { location, id: said("share-id"), owner: said("owner-token"), expires: said("upload-expires") };
 }
@@ -108,15 +139,51 @@ export async function createUpload({ length, manifest, verifier, password, expir
 export async function uploadOffset(location, signal) {
   // A HEAD that fails has no body that says why.
   const answer = await call("HEAD", location, { headers: TUS, signal });
-  return Number(answer.headers.get("upload-offset"));
+  return Number(answer.headers.get("upload-offset") ?? stranger());
 }
 
 /**
- * Gives up an upload that is not published.
+ * Sends the bytes that follow `offset`. Where it fails, the server may have some of them: ask with `uploadOffset`.
+ *
+ * @param {string} location
+ * @param {number} offset
+ * @param {Uint8Array<ArrayBuffer> | Blob} bytes
+ * @param {{ signal?: AbortSignal, progress?: (sent: number) => void }} [options] `progress` is told how many of the bytes
+ *   have left; an abort rejects with the signal's reason
+ * @returns {Promise<number>} the offset that the server reached
+ */
+export function appendUpload(location, offset, bytes, { signal, progress } = {}) {
+  return new Promise((resolve, reject) => {
+    signal?.throwIfAborted();
+    // fetch does not tell how far a body has come.
+    const request = new XMLHttpRequest();
+    const abort = () => request.abort();
+    request.onload = () => {
+      const header = (/** @type {string} */ name) => request.getResponseHeader(name);
+      if (request.status >= 300) return reject(refused(request.status, request.responseText, { get: header }));
+      const reached = header("upload-offset");
+      if (reached === null) reject(new Unreachable("an answer of somebody else"));
+      else resolve(Number(reached));
+    };
+    request.onerror = () => reject(new Unreachable("no answer"));
+    request.onabort = () => reject(signal?.reason);
+    request.onloadend = () => signal?.removeEventListener("abort", abort);
+    request.upload.onprogress = request.upload.onload = (event) => progress?.(event.loaded);
+    request.open("PATCH", location);
+    for (const [name, value] of Object.entries(TUS)) request.setRequestHeader(name, value);
+    request.setRequestHeader("content-type", "application/offset+octet-stream");
+    request.setRequestHeader("upload-offset", String(offset));
+    signal?.addEventListener("abort", abort);
+    request.send(bytes);
+  });
+}
+
+/**
+ * Gives up an upload. 409 `published` where it is a share by now.
  *
  * @param {string} location
  */
-export const abandonUpload = (location) => call("DELETE", location, { headers: TUS });
+export const abandonUpload = (location) => call("DELETE", location, { headers: TUS, keepalive: true });
 
 /**
  * @typedef {object} Peek
@@ -201,7 +268,8 @@ export const receipt = async (id, owner) => (await call("GET", `/api/v1/receipts
 export async function* receipts(id, owner, signal) {
   const headers = { accept: "text/event-stream" };
   const answer = await call("GET", `/api/v1/receipts/${id}/events`, { bearer: owner, headers, signal, patience: 0 });
-  const reader = /** @type {ReadableStream<Uint8Array>} */ (answer.body).pipeThrough(new TextDecoderStream()).getReader();
+  const decoder = /** @type {ReadableWritablePair<string, Uint8Array>} */ (/** @type {unknown} */ (new TextDecoderStream()));
+  const reader = /** @type {ReadableStream<Uint8Array>} */ (answer.body).pipeThrough(decoder).getReader();
   let text = "";
   for (;;) {
     const { value, done } = await reader.read();

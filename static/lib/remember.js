@@ -9,8 +9,8 @@
  * @property {string} owner owner token
  * @property {string} secret base64url
  * @property {import("./seal.js").Keys} keys
- * @property {Uint8Array} manifestSalt
- * @property {Uint8Array} contentSalt
+ * @property {import("./seal.js").Bytes} manifestSalt
+ * @property {import("./seal.js").Bytes} contentSalt
  * @property {import("./seal.js").Manifest} manifest
  * @property {number} manifestLength bytes of the sealed manifest
  * @property {number} length bytes of sealed manifest and sealed content
@@ -26,12 +26,11 @@
  */
 
 /**
- * The last part of an upload that may have left this machine.
+ * The last parts of an upload that may have left this machine. Sealed again, a part has to be the same.
  *
  * @typedef {object} PartRecord
  * @property {string} id the share
- * @property {number} offset in the upload
- * @property {Uint8Array} digest SHA-256 of the sealed part
+ * @property {{ offset: number, digest: Uint8Array }[]} notes offset in the upload, and SHA-256 of the sealed part
  */
 
 /**

@@ -68,13 +68,88 @@ export function span(seconds) {
   return Math.round(seconds / length).toLocaleString(language, { style: "unit", unit, unitDisplay: "long" });
 }
 
+/** The reader's own form of the page's language: one English writes 2 PM, another 14:00. */
+const region = navigator.languages?.find((tag) => tag.split("-")[0] === language) ?? language;
+
 /**
  * A moment for people, in their own time zone.
  *
  * @param {string | number | Date} moment
  */
 export const time = (moment) =>
-  new Date(moment).toLocaleString(language, { dateStyle: "long", timeStyle: "short" });
+  new Date(moment).toLocaleString(region, { dateStyle: "long", timeStyle: "short" });
+
+/**
+ * The same of a moment near by: the time of day alone where it is today.
+ *
+ * @param {string | number | Date} moment
+ */
+export function clock(moment) {
+  const at = new Date(moment);
+  const today = at.toDateString() === new Date().toDateString();
+  return today ? at.toLocaleTimeString(region, { timeStyle: "short" }) : time(at);
+}
+
+/**
+ * A moment as an element.
+ *
+ * @param {string | number | Date} moment
+ */
+export function timeElement(moment) {
+  const element = document.createElement("time");
+  element.dateTime = new Date(moment).toISOString();
+  element.textContent = time(moment);
+  return element;
+}
+
+/**
+ * Says `key` in `element`. Values may be nodes: they stand where `{name}` is.
+ *
+ * @param {HTMLElement} element
+ * @param {import("./text.js").Key} key
+ * @param {Record<string, string | number | Node>} [values]
+ */
+export function say(element, key, values = {}) {
+  /** @type {Record<string, Node>} */
+  const nodes = {};
+  /** @type {Record<string, string | number>} */
+  const words = {};
+  for (const [name, value] of Object.entries(values)) {
+    if (value instanceof Node) nodes[name] = value;
+    else words[name] = value;
+  }
+  const pieces = t(key, words).split(/\{(\w+)\}/);
+  element.replaceChildren(...pieces.map((piece, at) => (at % 2 ? (nodes[piece] ?? piece) : piece)));
+}
+
+/**
+ * Shows those of `scope`'s children that have these ids, and hides the others.
+ *
+ * @param {HTMLElement} scope
+ * @param {string[]} ids
+ */
+export function only(scope, ...ids) {
+  for (const child of scope.children) /** @type {HTMLElement} */ (child).hidden = !ids.includes(child.id);
+}
+
+/**
+ * Moves the keyboard to what the page is about now; screen readers read it out.
+ *
+ * @param {HTMLElement} element
+ */
+export function focus(element) {
+  element.tabIndex = -1;
+  element.focus();
+}
+
+/**
+ * Has screen readers read `text` out, after what they are saying.
+ *
+ * @param {string} text
+ */
+export function announce(text) {
+  byId("status").textContent = text;
+}
 
 /**
  * Makes `button` copy what `text` gives, and say so for two seconds.

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { setTimeout as pause } from "node:timers/promises";
 
-import { onBothStores, sent, Watch } from "./harness.js";
+import { onBothStores, PAGE_CSP, sent, Watch } from "./harness.js";
 
 onBothStores("the pages", (test, store) => {
   test("tell how the server is, and how often that was asked", async ({ page, server }) => {
@@ -78,7 +79,7 @@ onBothStores("the pages", (test, store) => {
     await page.goto(`${server}/`);
     // A context of its own: the watch of this test would rightly fail.
     const watch = new Watch(server);
-    const other = await page.context().browser().newContext();
+    const other = await browserOf(page).newContext();
     try {
       watch.over(other);
       const spoilt = await other.newPage();
@@ -95,4 +96,44 @@ onBothStores("the pages", (test, store) => {
       await other.close();
     }
   });
+
+  test("are watched in their workers, too", async ({ page, server }) => {
+    await page.goto(`${server}/`);
+    const watch = new Watch(server);
+    const other = await browserOf(page).newContext();
+    try {
+      watch.over(other);
+      const spoilt = await other.newPage();
+      await watch.follow(spoilt);
+      const csp = { "content-security-policy": PAGE_CSP, "content-type": "text/javascript" };
+      const answers = {
+        "/page.js": `const policy = trustedTypes.createPolicy("onetimeshare", { createScriptURL: (address) => address });
+          new Worker(policy.createScriptURL("/worker.js"), { type: "module" });
+          navigator.serviceWorker.register(policy.createScriptURL("/service.js"));`,
+        "/worker.js": 'fetch("http://other.invalid/worker").catch(() => {}); eval("1");',
+        "/service.js": 'fetch("http://other.invalid/service").catch(() => {});',
+      };
+      for (const [path, body] of Object.entries(answers)) {
+        await other.route(server + path, (route) => route.fulfill({ headers: csp, body }));
+      }
+      await spoilt.route(`${server}/`, async (route) => {
+        const answer = await route.fetch();
+        const body = (await answer.text()).replace("</main>", '</main><script src="/page.js"></script>');
+        await route.fulfill({ response: answer, body });
+      });
+      await spoilt.goto(`${server}/`);
+      const wanted = [/other\.invalid\/worker/, /requires 'TrustedScript'/, /other\.invalid\/service/];
+      while (!wanted.every((pattern) => watch.complaints.some(({ text }) => pattern.test(text)))) await pause(50);
+      await assert.rejects(watch.settle());
+    } finally {
+      await other.close();
+    }
+  });
 });
+
+/** @param {import("playwright-core").Page} page */
+function browserOf(page) {
+  const browser = page.context().browser();
+  assert.ok(browser);
+  return browser;
+}

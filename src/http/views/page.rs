@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use askama::filters::{Html, HtmlSafe, escape};
 
+use crate::http::assets;
 use crate::share::Timestamp;
 use crate::text::Lang;
 
@@ -24,20 +25,25 @@ pub struct Page<'a> {
 }
 
 impl Page<'_> {
+    /// What a script needs at once, by path below `assets`.
+    pub fn modules(&self, script: &str) -> Vec<String> {
+        assets::imported(script, self.lang)
+    }
+
     /// The text of a key.
-    pub fn t(&self, key: &'static str) -> Words {
-        Words { html: Cow::Borrowed(self.lang.text(key)), lang: self.lang }
+    pub fn t(&self, key: &str) -> Words {
+        Words::of(self.lang, self.lang.text(key))
     }
 
     /// The text of a key for `n` of something, with `{n}` filled.
-    pub fn n(&self, key: &'static str, n: impl fmt::Display) -> Words {
+    pub fn n(&self, key: &str, n: impl fmt::Display) -> Words {
         let n = n.to_string();
-        Words { html: Cow::Borrowed(self.lang.plural(key, n == "1")), lang: self.lang }.with("n", n)
+        Words::of(self.lang, self.lang.plural(key, n == "1")).with("n", n)
     }
 
     /// A time, as an element.
     pub fn time(&self, at: &Timestamp) -> Words {
-        Words { html: Cow::Borrowed("{time}"), lang: self.lang }.at("time", at)
+        Words::of(self.lang, "{time}").at("time", at)
     }
 
     /// A duration in the largest unit that tells it well, rounded down: `45 seconds`, `1 day`, `36 hours`, `6 days`.
@@ -90,6 +96,10 @@ pub struct Words {
 }
 
 impl Words {
+    pub(super) fn of(lang: Lang, text: &'static str) -> Self {
+        Self { html: Cow::Borrowed(text), lang }
+    }
+
     /// Fills the placeholder `{name}`.
     pub fn with(mut self, name: &str, value: impl fmt::Display) -> Self {
         let value = escape(value, Html).map_or_else(|never| match never {}, |value| value.to_string());

@@ -1,0 +1,69 @@
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { describe, it } from "node:test";
+
+import { ChangedError, Files, Parts } from "../../static/lib/parts.js";
+import { HEADER, Message, PLAIN, RECORD, randomToken, sealMessage } from "../../static/lib/seal.js";
+
+const key = randomToken();
+const salt = randomToken();
+
+/** Some bytes, cut into files of these sizes, as one run of sealed bytes: by the parts, and all at once. */
+async function sealed(sizes, size, manifest = new Uint8Array(randomBytes(700))) {
+  const files = sizes.map((length) => new Blob([randomBytes(length)]));
+  const plain = new Uint8Array(await new Blob(files).arrayBuffer());
+  const whole = Buffer.concat([manifest, await sealMessage(key, plain, salt)]);
+  const parts = async () => new Parts(new Files(files), manifest, await Message.create(key, salt), size);
+  return { whole, parts };
+}
+
+async function same(sizes, size) {
+  const { whole, parts: begin } = await sealed(sizes, size);
+  const parts = await begin();
+  assert.equal(parts.length, whole.length);
+  for (let index = 0; index < parts.count; index += 1) {
+    const part = Buffer.from(await parts.seal(index));
+    assert.ok(part.equals(whole.subarray(index * size, (index + 1) * size)), `part ${index} of ${sizes} by ${size}`);
+  }
+  assert.equal(parts.count, Math.ceil(whole.length / size));
+}
+
+describe("parts.js", () => {
+  for (const length of [0, 1, PLAIN - 1, PLAIN, PLAIN + 1, 16 * PLAIN, 33 * PLAIN + 5]) {
+    it(`${length} bytes become the same parts whatever their size`, async () => {
+      for (const size of [300_000, RECORD, 5_000_000, 1 << 24]) await same([length], size);
+    });
+  }
+
+  it("ends of parts fall into the manifest, into the header, and onto the ends of records", async () => {
+    for (const size of [500, 699, 700, 701, 700 + HEADER - 1, 700 + HEADER, 700 + HEADER + RECORD]) await same([size * 5], size);
+  });
+
+  it("files follow each other without a gap, empty ones and very many included", async () => {
+    await same([0, 1, 0, 0, PLAIN - 1, 5, 0], 100_000);
+    await same(Array.from({ length: 3000 }, (_, i) => (i * 7919) % 3000), 1 << 20);
+  });
+
+  it("a part is the same when it is sealed again, first, or by itself", async () => {
+    const size = 1_000_000;
+    const { whole, parts: begin } = await sealed([20 * PLAIN, 123, 4 * PLAIN], size);
+    const parts = await begin();
+    for (const index of [5, 5, 0, 3, 2, 3, 4, 6]) {
+      const part = Buffer.from(await parts.seal(index));
+      assert.ok(part.equals(whole.subarray(index * size, (index + 1) * size)), `part ${index}`);
+    }
+  });
+
+  it("a file that gives fewer bytes than it has, or none, is told from all others", async () => {
+    const whole = new Blob([randomBytes(40 * PLAIN)]);
+    const short = { size: 20 * PLAIN, slice: (from, to) => whole.slice(from, Math.min(to, 10 * PLAIN)) };
+    const gone = { size: 10, slice: () => ({ arrayBuffer: () => Promise.reject(new DOMException("gone", "NotReadableError")) }) };
+    for (const [files, index] of [[[whole, short], 1], [[gone], 0], [[new Blob(["a"]), gone, whole], 1]]) {
+      const parts = new Parts(new Files(files), new Uint8Array(9), await Message.create(key, salt), 1 << 24);
+      const sealing = async () => {
+        for (let part = 0; part < parts.count; part += 1) await parts.seal(part);
+      };
+      await assert.rejects(sealing, (error) => error instanceof ChangedError && error.index === index && error.code === "changed");
+    }
+  });
+});
