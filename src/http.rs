@@ -36,6 +36,7 @@ use self::error::Error;
 use crate::config::Config;
 use crate::share::Network;
 use crate::store::{Store, now};
+use crate::text::Lang;
 
 pub(crate) use self::client::Peer;
 pub(crate) use self::wait::Drained;
@@ -74,8 +75,8 @@ impl App {
         self.uploads.admit(network, now()).map_err(Error::UploadRate)
     }
 
-    fn page(&self) -> views::Page<'static> {
-        views::Page { assets: assets::prefix(), now: now() }
+    fn page(&self, lang: Lang) -> views::Page<'static> {
+        views::Page { assets: assets::prefix(), now: now(), lang }
     }
 }
 
@@ -116,7 +117,8 @@ pub fn router(app: App) -> Router {
         .route("/readyz", get(status::readyz))
         .route("/share-target", post(policy::unread_share))
         .route("/favicon.ico", get(assets::icon))
-        .route("/static/{version}/{name}", get(assets::asset))
+        .route("/sw.js", get(assets::service_worker))
+        .route("/static/{version}/{*path}", get(assets::asset))
         .nest("/api/v1", api)
         .method_not_allowed_fallback(|| async { Error::MethodNotAllowed })
         .fallback(any(|| async { Error::NotFound }))

@@ -2,7 +2,7 @@
 //!
 //! The rooms, from the door inwards: [`cli`] and [`serve`] start it, [`http`] speaks with clients, [`store`] knows in which order
 //! things must happen, [`ledger`] decides who may take what, [`blobs`] keep sealed bytes. [`share`] (the domain), [`seal`],
-//! [`zip`] and [`names`] are pure, and any room may use them. Imports run in this direction only.
+//! [`zip`], [`names`] and [`text`] are pure, and any room may use them. Imports run in this direction only.
 
 pub mod blobs;
 pub mod cli;
@@ -16,4 +16,5 @@ pub mod seal;
 pub mod serve;
 pub mod share;
 pub mod store;
+pub mod text;
 pub mod zip;

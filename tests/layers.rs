@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const INWARDS: [&[&str]; 6] =
     [&["main"], &["cli", "serve"], &["http"], &["config", "store"], &["ledger", "blobs"], &["redis"]];
 /// No I/O, no clock: any room may use them, and among themselves they may too.
-const PURE: [&str; 4] = ["share", "seal", "zip", "names"];
+const PURE: [&str; 5] = ["share", "seal", "zip", "names", "text"];
 /// Counters: used by whoever counts.
 const COUNTERS: &str = "metrics";
 

@@ -1,5 +1,6 @@
-//! Who asks: the client's network, the tokens it shows, and the address it came to.
+//! Who asks: the client's network, its language, the tokens it shows, and the address it came to.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
@@ -10,6 +11,7 @@ use axum::http::{HeaderMap, header};
 use super::App;
 use super::error::Error;
 use crate::share::{Network, ShareId};
+use crate::text::Lang;
 
 /// The address of the peer that a connection was accepted from.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +47,20 @@ impl FromRequestParts<App> for Client {
         };
         Ok(Self { network: ip.into(), origin })
     }
+}
+
+impl FromRequestParts<App> for Lang {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Infallible> {
+        Ok(lang(&parts.headers))
+    }
+}
+
+/// The language that the client reads.
+pub(crate) fn lang(headers: &HeaderMap) -> Lang {
+    let values = headers.get_all(header::ACCEPT_LANGUAGE).iter().filter_map(|value| value.to_str().ok());
+    Lang::preferred(&values.collect::<Vec<_>>().join(","))
 }
 
 /// The last address that no trusted proxy of ours stands behind: what stands before it may be made up.

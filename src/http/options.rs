@@ -98,5 +98,6 @@ pub(super) fn downloads(text: &str, app: &App) -> Result<u32, Error> {
 pub(super) fn whole_number(text: &str, name: &str, least: u64, most: u64) -> Result<u64, Error> {
     let digits = Some(text.trim()).filter(|text| !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit()));
     let number = digits.and_then(|text| text.parse().ok()).filter(|number| (least..=most).contains(number));
-    number.ok_or_else(|| Error::BadRequest(format!("{name} must be a whole number from {least} to {most}.")))
+    let filling = || vec![("name", name.to_owned()), ("least", least.to_string()), ("most", most.to_string())];
+    number.ok_or_else(|| Error::BadForm("form.number", filling()))
 }

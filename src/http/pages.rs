@@ -2,32 +2,46 @@
 
 use askama::Template;
 use axum::extract::{Path, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 
 use super::client::{Client, named, share_id};
 use super::error::Error;
-use super::{App, views};
+use super::status::UPLOAD_PART;
+use super::{App, assets, views};
 use crate::ledger::{self, Attempt, Revoker, Share};
 use crate::seal::{Keys, Manifest, plain_len};
 use crate::share::{ShareId, Token};
 use crate::store::{self, now};
+use crate::text::Lang;
 
 /// `GET /`.
-pub(super) async fn send(State(app): State<App>, client: Client) -> Result<Response, Error> {
+pub(super) async fn send(
+    State(app): State<App>,
+    client: Client,
+    lang: Lang,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
     let page = views::Send {
-        page: app.page(),
+        page: app.page(lang),
         public_url: &client.origin,
         max_size: app.store.limits.max_size,
         default_expires_in: app.config.default_expires_in,
         max_expires_in: app.config.max_expires_in,
         max_downloads: app.config.max_downloads,
+        upload_part: UPLOAD_PART,
     };
-    html(&page)
+    Ok(assets::page(render(&page)?, &headers))
 }
 
 /// `GET /s/{id}`: counts a look at a share that waits.
-pub(super) async fn sealed(State(app): State<App>, Path(id): Path<String>, method: Method) -> Result<Response, Error> {
+pub(super) async fn sealed(
+    State(app): State<App>,
+    lang: Lang,
+    Path(id): Path<String>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
     let id = share_id(&id)?;
     let waits = if method == Method::GET {
         app.store.ledger.hit(&id, now()).await?
@@ -38,18 +52,20 @@ pub(super) async fn sealed(State(app): State<App>, Path(id): Path<String>, metho
         }
     };
     let status = if waits { StatusCode::OK } else { StatusCode::NOT_FOUND };
-    Ok((status, html(&views::Sealed { page: app.page(), id })?).into_response())
+    let page = render(&views::Sealed { page: app.page(lang), id })?;
+    Ok((status, assets::page(page, &headers)).into_response())
 }
 
 /// `GET /s/{id}/{secret}`: what the plain link leads to.
 pub(super) async fn receive(
     State(app): State<App>,
     client: Client,
+    lang: Lang,
     Path((id, secret)): Path<(String, String)>,
 ) -> Result<Response, Error> {
     let (id, secret): (ShareId, Token) = (share_id(&id)?, named(&secret)?);
     match app.store.ledger.peek(&id, None, now()).await {
-        Ok(share) if share.password => return locked(&app, Token::random(), &share, views::Attempt::First),
+        Ok(share) if share.password => return locked(&app, lang, Token::random(), &share, views::Attempt::First),
         Ok(_) => {}
         // Of a share with a password that ended, the link alone tells nothing; and looking is no guess.
         Err(ledger::Error::Unknown) if app.store.ledger.admit(&id, &client.network, now()).await? => {
@@ -63,16 +79,20 @@ pub(super) async fn receive(
     let share = app.store.ledger.peek(&id, Some(&attempt), now()).await?;
     let size = plain_len(share.size).unwrap_or(0);
     let (sealed, downloads_left) = share.shown.ok_or(Error::Internal)?;
-    let unreadable =
-        "This share can't be shown by the server: open its link with JavaScript, or with the command line.";
-    let manifest = Manifest::open(&keys, &sealed, size).map_err(|_| Error::BadRequest(unreadable.into()))?;
+    let manifest = Manifest::open(&keys, &sealed, size).map_err(|_| Error::BadForm("form.unreadable", Vec::new()))?;
     let files = manifest.files.iter().map(|file| views::File { name: &file.name, size: file.size.unwrap_or(size) });
     let contents = views::Contents::Open { files: &files.collect::<Vec<_>>(), note: &manifest.note, downloads_left };
-    html(&views::Receive { page: app.page(), claim: Token::random(), size, expires_at: share.expires_at, contents })
+    html(&views::Receive { page: app.page(lang), claim: Token::random(), size, expires_at: share.expires_at, contents })
 }
 
 /// The receive page again, after a password that was refused; any other error as it is.
-pub(super) async fn refused(app: &App, id: &ShareId, claim: Token, error: Error) -> Result<Response, Error> {
+pub(super) async fn refused(
+    app: &App,
+    lang: Lang,
+    id: &ShareId,
+    claim: Token,
+    error: Error,
+) -> Result<Response, Error> {
     let attempt = match error {
         Error::Store(store::Error::Ledger(ledger::Error::WrongProof)) => views::Attempt::Wrong,
         Error::Store(store::Error::Ledger(ledger::Error::Locked(wait))) => views::Attempt::TooMany(wait),
@@ -82,33 +102,40 @@ pub(super) async fn refused(app: &App, id: &ShareId, claim: Token, error: Error)
     if !share.password {
         return Err(error);
     }
-    let page = locked(app, claim, &share, attempt)?;
+    let page = locked(app, lang, claim, &share, attempt)?;
     let error = error.into_response();
     let mut headers = error.headers().clone();
     headers.extend(page.headers().clone());
     Ok((error.status(), headers, page.into_body()).into_response())
 }
 
-fn locked(app: &App, claim: Token, share: &Share, attempt: views::Attempt) -> Result<Response, Error> {
+fn locked(app: &App, lang: Lang, claim: Token, share: &Share, attempt: views::Attempt) -> Result<Response, Error> {
     let size = plain_len(share.size).unwrap_or(0);
     let contents = views::Contents::Locked(attempt);
-    html(&views::Receive { page: app.page(), claim, size, expires_at: share.expires_at, contents })
+    html(&views::Receive { page: app.page(lang), claim, size, expires_at: share.expires_at, contents })
 }
 
 /// `GET /r/{id}`: the owner token is in the fragment, which only a script reads.
-pub(super) async fn sealed_receipt(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Error> {
-    html(&views::SealedReceipt { page: app.page(), id: share_id(&id)? })
+pub(super) async fn sealed_receipt(
+    State(app): State<App>,
+    lang: Lang,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    let page = views::SealedReceipt { page: app.page(lang), id: share_id(&id)? };
+    Ok(assets::page(render(&page)?, &headers))
 }
 
 /// `GET /r/{id}/{owner token}`.
 pub(super) async fn receipt(
     State(app): State<App>,
+    lang: Lang,
     Path((id, owner)): Path<(String, String)>,
 ) -> Result<Response, Error> {
     let (id, owner) = (share_id(&id)?, named::<Token>(&owner)?.digest());
     let history = app.store.ledger.receipt(&id, &owner, now()).await?;
     let size = plain_len(history.size).unwrap_or(history.size);
-    html(&views::Receipt { page: app.page(), history: &history, size })
+    html(&views::Receipt { page: app.page(lang), history: &history, size })
 }
 
 /// `POST /r/{id}/{owner token}`: the button Revoke.
@@ -135,5 +162,9 @@ async fn withdraw(app: &App, id: &str, owner: &str) -> Result<(), Error> {
 }
 
 fn html(page: &impl Template) -> Result<Response, Error> {
-    Ok(Html(page.render().map_err(|_| Error::Internal)?).into_response())
+    Ok(Html(render(page)?).into_response())
+}
+
+fn render(page: &impl Template) -> Result<String, Error> {
+    page.render().map_err(|_| Error::Internal)
 }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use serde::Serialize;
 
-use super::client::Client;
+use super::client::{Client, lang};
 use super::error::{Error, accepts};
 use super::options::Options;
 use super::{App, pace, views};
@@ -158,7 +158,7 @@ impl Answer {
         let downloads = options.settled(&self.app).downloads;
         let body = if accepts(&self.headers, "text/html") {
             let page = views::Sent {
-                page: self.app.page(),
+                page: self.app.page(lang(&self.headers)),
                 link: &plain_link,
                 receipt: &receipt,
                 expires_at,

@@ -11,9 +11,10 @@ use serde::Serialize;
 
 use super::error::Error;
 use super::{App, views};
+use crate::text::Lang;
 
 /// What a client that resumes well sends at once: small enough to lose, large enough to be quick.
-const UPLOAD_PART: u64 = 16 << 20;
+pub(super) const UPLOAD_PART: u64 = 16 << 20;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 #[derive(Serialize)]
@@ -39,13 +40,13 @@ pub(super) async fn config(State(app): State<App>) -> Json<Limits> {
 }
 
 /// `GET /status`, which counts its visits.
-pub(super) async fn status(State(app): State<App>, method: Method) -> Result<Response, Error> {
+pub(super) async fn status(State(app): State<App>, lang: Lang, method: Method) -> Result<Response, Error> {
     let asked = Instant::now();
     let counts = method == Method::GET;
     let seen = if counts { app.store.ledger.seen().await } else { app.store.ledger.ping().await.map(|()| 0) }.ok();
     let answer = seen.map(|seen| views::Answer { seen, latency: asked.elapsed() });
     let store = if app.config.uses_redis() { "Redis" } else { "embedded" };
-    let page = views::Status { page: app.page(), store, version: VERSION, answer };
+    let page = views::Status { page: app.page(lang), store, version: VERSION, answer };
     let html = Html(page.render().map_err(|_| Error::Internal)?);
     let status = if answer.is_some() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok((status, html).into_response())

@@ -3,26 +3,20 @@
 //! Knows neither requests nor stores. No page holds a script or a style of its own, as the Content-Security-Policy asks.
 //! What comes from a user is escaped by the templates, and a name that would disguise itself is shown with its disguise.
 
+mod page;
+
 use std::borrow::Cow;
 use std::time::Duration;
 
 use askama::Template;
 
+pub use self::page::{Page, Words};
 use crate::share::{Claim, Ended, History, ShareId, State, Timestamp, Token};
 
 /// So many files are listed at once; the rest unfold.
 const LISTED: usize = 12;
 /// The lifetimes that are offered, in seconds, as far as the server allows them.
 const LIFETIMES: [u64; 5] = [300, 3600, 24 * 3600, 7 * 24 * 3600, 30 * 24 * 3600];
-
-/// What every page needs.
-#[derive(Debug, Clone, Copy)]
-pub struct Page<'a> {
-    /// Where stylesheet and icon lie, without a closing slash: `/static/1a2b3c4d`.
-    pub assets: &'a str,
-    /// The time of the answer.
-    pub now: Timestamp,
-}
 
 /// `GET /`: the form that sends.
 #[derive(Debug, Template)]
@@ -40,6 +34,8 @@ pub struct Send<'a> {
     pub max_expires_in: Duration,
     /// How many downloads a share may have.
     pub max_downloads: u32,
+    /// Bytes that a script should send at once.
+    pub upload_part: u64,
 }
 
 impl Send<'_> {
@@ -181,10 +177,6 @@ impl Receive<'_> {
     fn is_refused(&self) -> bool {
         matches!(self.contents, Contents::Locked(Attempt::Wrong | Attempt::TooMany(_)))
     }
-
-    fn left(&self) -> String {
-        left(self.page.now, self.expires_at)
-    }
 }
 
 /// A plain link whose share has ended.
@@ -198,35 +190,33 @@ pub struct Gone<'a> {
 }
 
 impl Gone<'_> {
-    fn heading(&self) -> &'static str {
-        match self.ended.state {
-            State::Claimed | State::Finished | State::Lapsed => "Already taken",
-            State::Expired => "Too late",
-            State::Revoked => "Withdrawn",
-            State::Uploading | State::Ready | State::Abandoned => "Nothing here",
-        }
+    fn heading(&self) -> Words {
+        self.page.t(match self.ended.state {
+            State::Claimed | State::Finished | State::Lapsed => "gone.taken",
+            State::Expired => "gone.expired",
+            State::Revoked => "gone.revoked",
+            State::Uploading | State::Ready | State::Abandoned => "gone.never",
+        })
     }
 
-    /// What happened, up to the time.
-    fn happened(&self) -> &'static str {
-        match self.ended.state {
-            State::Claimed => "It was taken on",
-            State::Finished => "It was taken, and arrived whole, on",
-            State::Lapsed => "It was taken; the time for its download ended on",
-            State::Expired => "Nobody took it in time. It expired on",
-            State::Revoked => "It was withdrawn on",
-            State::Uploading | State::Ready => "It isn’t to be had. Its upload began on",
-            State::Abandoned => "It never arrived on this server. Its upload ended on",
-        }
+    fn happened(&self) -> Words {
+        let happened = self.page.t(match self.ended.state {
+            State::Claimed => "gone.happened.claimed",
+            State::Finished => "gone.happened.finished",
+            State::Lapsed => "gone.happened.lapsed",
+            State::Expired => "gone.happened.expired",
+            State::Revoked => "gone.happened.revoked",
+            State::Uploading | State::Ready => "gone.happened.waiting",
+            State::Abandoned => "gone.happened.abandoned",
+        });
+        happened.at("time", &self.ended.at)
     }
 
-    fn advice(&self) -> &'static str {
-        match self.ended.state {
-            State::Claimed | State::Finished | State::Lapsed => {
-                "Was it not you? Tell the sender: somebody else had the link. Whoever took it, the link is used up."
-            }
-            _ => "Ask the sender to send it again.",
-        }
+    fn advice(&self) -> Words {
+        self.page.t(match self.ended.state {
+            State::Claimed | State::Finished | State::Lapsed => "gone.taken.advice",
+            _ => "gone.advice",
+        })
     }
 }
 
@@ -261,45 +251,53 @@ impl Receipt<'_> {
         self.history.expires_at.filter(|_| self.is_revocable())
     }
 
-    /// The state in a word or two.
-    fn stamp(&self) -> &'static str {
-        match self.ended().state {
-            State::Uploading => "Arriving",
-            State::Abandoned => "Given up",
-            State::Ready if self.history.claims.is_empty() => "Waiting",
-            State::Ready => "Waiting for more",
-            State::Claimed => "On its way",
-            State::Finished => "Arrived",
-            State::Lapsed => "Taken",
-            State::Expired => "Expired",
-            State::Revoked => "Revoked",
+    /// How often the link was opened.
+    fn opened(&self) -> Words {
+        match self.history.opened {
+            2 => self.page.t("receipt.opened.twice"),
+            n => self.page.n("receipt.opened", n),
         }
+    }
+
+    /// How often a wrong password was tried.
+    fn wrong_passwords(&self) -> Words {
+        match self.history.wrong_proofs {
+            2 => self.page.t("receipt.wrong.twice"),
+            n => self.page.n("receipt.wrong", n),
+        }
+    }
+
+    /// The state in a word or two.
+    fn stamp(&self) -> Words {
+        self.page.t(match self.ended().state {
+            State::Uploading => "receipt.stamp.uploading",
+            State::Abandoned => "receipt.stamp.abandoned",
+            State::Ready if self.history.claims.is_empty() => "receipt.stamp.ready",
+            State::Ready => "receipt.stamp.more",
+            State::Claimed => "receipt.stamp.claimed",
+            State::Finished => "receipt.stamp.finished",
+            State::Lapsed => "receipt.stamp.lapsed",
+            State::Expired => "receipt.stamp.expired",
+            State::Revoked => "receipt.stamp.revoked",
+        })
     }
 
     /// The state in a sentence.
-    fn meaning(&self) -> &'static str {
-        match self.ended().state {
-            State::Uploading => "It is still being uploaded. Nobody can take it yet.",
-            State::Abandoned => "Its upload was never completed. Nothing of it is kept.",
-            State::Ready if self.history.claims.is_empty() => "It waits for its recipient.",
-            State::Ready => "Some have taken it; it waits for the others.",
-            State::Claimed => "It has been taken. The download has not ended yet.",
-            State::Finished => "The recipient’s side confirmed that every byte arrived.",
+    fn meaning(&self) -> Words {
+        self.page.t(match self.ended().state {
+            State::Uploading => "receipt.meaning.uploading",
+            State::Abandoned => "receipt.meaning.abandoned",
+            State::Ready if self.history.claims.is_empty() => "receipt.meaning.ready",
+            State::Ready => "receipt.meaning.more",
+            State::Claimed => "receipt.meaning.claimed",
+            State::Finished => "receipt.meaning.finished",
             State::Lapsed if self.history.claims.iter().any(|claim| claim.served >= self.size) => {
-                "It was taken and sent to the last byte, but nothing confirmed that it arrived. Downloads from a \
-                 plain link can’t confirm: ask your recipient."
+                "receipt.meaning.sent"
             }
-            State::Lapsed => {
-                "It was taken, but nothing confirmed that it arrived. Downloads from a plain link can’t confirm: \
-                 see below how much was sent, or ask your recipient."
-            }
-            State::Expired => "Nobody took it in time. It is deleted.",
-            State::Revoked => "It was withdrawn before anybody took it. It is deleted.",
-        }
-    }
-
-    fn left(&self, until: &Timestamp) -> String {
-        left(self.page.now, *until)
+            State::Lapsed => "receipt.meaning.lapsed",
+            State::Expired => "receipt.meaning.expired",
+            State::Revoked => "receipt.meaning.revoked",
+        })
     }
 }
 
@@ -350,66 +348,6 @@ pub struct Failure<'a> {
     pub advice: &'a str,
 }
 
-/// How long is left, as a remark: `6 days left`.
-fn left(now: Timestamp, until: Timestamp) -> String {
-    format!("{} left", span(now.until(until)))
-}
-
-/// A number with its noun: `1 day`, `2 days`.
-fn count(number: u64, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-}
-
-/// A duration in the largest unit that tells it well, rounded down: `45 seconds`, `1 day`, `36 hours`, `6 days`.
-fn span(span: Duration) -> String {
-    let seconds = span.as_secs();
-    for (unit, noun) in [(24 * 3600, "day"), (3600, "hour"), (60, "minute")] {
-        if seconds >= 2 * unit || seconds == unit {
-            return count(seconds / unit, noun);
-        }
-    }
-    count(seconds, "second")
-}
-
-/// A duration in the largest unit that divides it: `1 day`, `36 hours`, `90 seconds`.
-fn exact(span: Duration) -> String {
-    let seconds = span.as_secs();
-    let units = [(24 * 3600, "day"), (3600, "hour"), (60, "minute")];
-    let unit = units.into_iter().find(|(unit, _)| seconds >= *unit && seconds.is_multiple_of(*unit));
-    let (unit, noun) = unit.unwrap_or((1, "second"));
-    count(seconds / unit, noun)
-}
-
-/// Bytes, as people count them: `512 bytes`, `1.5 MiB`, `10 GiB`.
-fn size(bytes: u64) -> String {
-    if bytes < 1024 {
-        return count(bytes, "byte");
-    }
-    bytesize::ByteSize(bytes).display().iec().to_string().replace(".0 ", " ")
-}
-
-/// A time for people, in UTC: `20 November 2026, 13:05 UTC`.
-fn moment(at: Timestamp) -> String {
-    const MONTHS: [&str; 12] = [
-        "January",
-        "February",
-        "March",
-        "April",
-        "May",
-        "June",
-        "July",
-        "August",
-        "September",
-        "October",
-        "November",
-        "December",
-    ];
-    // RFC 3339 is of fixed width: `2026-11-20T13:05:00.000Z`.
-    let text = at.to_string();
-    let month = text[5..7].parse::<usize>().map_or("", |month| MONTHS[month - 1]);
-    format!("{} {month} {}, {}\u{a0}UTC", text[8..10].trim_start_matches('0'), &text[..4], &text[11..16])
-}
-
 /// A name without the characters that would disguise it: controls, and those that turn the reading direction around,
 /// which make `exe.gpj` of `jpg.exe` (Unicode TR 36 §3.2). Each becomes U+FFFD.
 fn visible(name: &str) -> Cow<'_, str> {
@@ -423,46 +361,8 @@ fn visible(name: &str) -> Cow<'_, str> {
 #[allow(unreachable_pub, reason = "the macro makes its types public")]
 mod filters {
     use std::borrow::Cow;
-    use std::time::Duration;
 
-    use askama::filters::Safe;
     use askama::{Result, Values};
-
-    use crate::share::Timestamp;
-
-    #[askama::filter_fn]
-    pub(super) fn span(span: &Duration, _: &dyn Values) -> Result<String> {
-        Ok(super::span(*span))
-    }
-
-    #[askama::filter_fn]
-    pub(super) fn exact(span: &Duration, _: &dyn Values) -> Result<String> {
-        Ok(super::exact(*span))
-    }
-
-    #[askama::filter_fn]
-    pub(super) fn size(bytes: &u64, _: &dyn Values) -> Result<String> {
-        Ok(super::size(*bytes))
-    }
-
-    #[askama::filter_fn]
-    pub(super) fn time(at: &Timestamp, _: &dyn Values) -> Result<Safe<String>> {
-        Ok(Safe(format!("<time datetime=\"{at}\">{}</time>", super::moment(*at))))
-    }
-
-    #[askama::filter_fn]
-    pub(super) fn times(count: &u64, _: &dyn Values) -> Result<String> {
-        Ok(match count {
-            1 => "once".to_owned(),
-            2 => "twice".to_owned(),
-            _ => super::count(*count, "time"),
-        })
-    }
-
-    #[askama::filter_fn]
-    pub(super) fn latency(latency: &Duration, _: &dyn Values) -> Result<String> {
-        Ok(format!("{:.1} ms", latency.as_secs_f64() * 1000.0))
-    }
 
     #[askama::filter_fn]
     pub(super) fn visible<'a>(name: &'a str, _: &dyn Values) -> Result<Cow<'a, str>> {

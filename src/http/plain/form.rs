@@ -119,7 +119,7 @@ impl Feed {
         if pace::is_slow(error) {
             return Error::Timeout;
         }
-        Error::BadRequest("The form is malformed, or ends before its last boundary.".into())
+        Error::BadForm("form.malformed", Vec::new())
     }
 }
 
@@ -149,9 +149,7 @@ impl Form {
             let Some(field) = self.feed.get(self.form.next_field()).await? else { break };
             parts += 1;
             if parts > PARTS {
-                return Err(Error::BadRequest(format!(
-                    "A form may have {PARTS} parts at the most: pack the files into an archive."
-                )));
+                return Err(Error::BadForm("form.parts", vec![("most", PARTS.to_string())]));
             }
             let name = field.name().unwrap_or_default().to_owned();
             match field.file_name().map(str::to_owned) {
@@ -175,7 +173,7 @@ impl Form {
             }
         }
         let Some(sender) = self.sender.as_mut().filter(|sender| sender.sealing.files() > 0) else {
-            return Err(Error::BadRequest("There is no file and no text in the form: choose one.".into()));
+            return Err(Error::BadForm("form.empty", Vec::new()));
         };
         Ok(sender.sealing.finish(self.options.settled(&self.app)).await?)
     }
@@ -183,7 +181,7 @@ impl Form {
     async fn set(&mut self, name: &str, value: String) -> Result<(), Error> {
         match name {
             "password" if self.sender.is_some() && !value.is_empty() => {
-                Err(Error::BadRequest("The field password must come before the files.".into()))
+                Err(Error::BadForm("form.password_late", Vec::new()))
             }
             _ if self.options.set(name, &value, &self.app)? => Ok(()),
             _ => Err(options::unknown(name)),
@@ -240,9 +238,10 @@ async fn read(mut field: Field<'_>, feed: &Feed, most: usize) -> Result<String, 
     while let Some(piece) = feed.get(field.chunk()).await? {
         value.extend_from_slice(&piece);
         if value.len() > most {
-            return Err(Error::BadRequest(format!(
-                "The field {name:?} is longer than {most} bytes: send it as a file."
-            )));
+            return Err(Error::BadForm(
+                "form.too_long",
+                vec![("name", format!("{name:?}")), ("most", most.to_string())],
+            ));
         }
     }
     String::from_utf8(value).map_err(|_| Error::BadRequest(format!("The field {name:?} must be UTF-8.")))

@@ -21,6 +21,7 @@ use crate::names;
 use crate::seal::{File, Keys, Manifest, plain_len};
 use crate::share::{Digest, ShareId, Token};
 use crate::store::{self, Metered, Settle, now, unsealed, with_checksums};
+use crate::text::Lang;
 use crate::zip::{Entry, Layout, Segment};
 
 #[derive(Deserialize, Default)]
@@ -35,6 +36,7 @@ struct Asked {
 pub(in crate::http) async fn claim(
     State(app): State<App>,
     client: Client,
+    lang: Lang,
     Path((id, secret)): Path<(String, String)>,
     mut request: Request,
 ) -> Result<Response, Error> {
@@ -53,7 +55,7 @@ pub(in crate::http) async fn claim(
     };
     match grant(&app, &client, id, secret, claim, asked.password).await {
         Ok(key) => Ok(Redirect::to(&format!("/d/{id}/{claim}/{key}")).into_response()),
-        Err(error) if html => pages::refused(&app, &id, claim, error).await,
+        Err(error) if html => pages::refused(&app, lang, &id, claim, error).await,
         Err(error) => Err(error),
     }
 }

@@ -1,8 +1,14 @@
+use std::collections::BTreeMap;
+
+use super::page::moment;
 use super::*;
+use crate::http::assets;
+use crate::text::Lang;
 
 const NOW: Timestamp = Timestamp(1_795_179_900_000);
 const DAY: Duration = Duration::from_secs(24 * 3600);
-const PAGE: Page<'static> = Page { assets: "/static/1a2b3c4d", now: NOW };
+const PAGE: Page<'static> = Page { assets: "/static/1a2b3c4d", now: NOW, lang: Lang::En };
+const SEITE: Page<'static> = Page { lang: Lang::De, ..PAGE };
 const LINK: &str = "https://send.example.org/s/0e4f7c1fb5b14d0c9f0d7a3b2c1d0e9f/Zm9vYmFyYmF6cXV4MTIzNA";
 const RECEIPT: &str = "https://send.example.org/r/0e4f7c1fb5b14d0c9f0d7a3b2c1d0e9f/b3duZXJvd25lcm93bmVyMQ";
 const HOSTILE: &[File<'static>] = &[
@@ -25,19 +31,20 @@ fn ago(seconds: u64) -> Timestamp {
     Timestamp(NOW.0 - i64::try_from(seconds).unwrap() * 1000)
 }
 
-fn send() -> Send<'static> {
+fn send(page: Page<'static>) -> Send<'static> {
     Send {
-        page: PAGE,
+        page,
         public_url: "https://send.example.org",
         max_size: 10 << 30,
         default_expires_in: DAY,
         max_expires_in: 7 * DAY,
         max_downloads: 100,
+        upload_part: 16 << 20,
     }
 }
 
-fn receive<'a>(contents: Contents<'a>) -> Receive<'a> {
-    Receive { page: PAGE, claim: Token::from_bytes([1; 16]), size: 8_700_000, expires_at: NOW.after(6 * DAY), contents }
+fn receive<'a>(page: Page<'a>, contents: Contents<'a>) -> Receive<'a> {
+    Receive { page, claim: Token::from_bytes([1; 16]), size: 8_700_000, expires_at: NOW.after(6 * DAY), contents }
 }
 
 fn claim(taken: u64, lease: u64, finished: Option<u64>, served: u64) -> Claim {
@@ -59,14 +66,19 @@ fn history(downloads: u32, claims: Vec<Claim>) -> History {
     }
 }
 
-/// Every page in every variant, by a name for its file.
+/// Every page in every variant and language, by a name for its file.
 fn pages() -> Vec<(String, String)> {
+    let german = pages_of(SEITE).into_iter().map(|(name, html)| (format!("{name}.de"), html));
+    pages_of(PAGE).into_iter().chain(german).collect()
+}
+
+fn pages_of(page: Page<'static>) -> Vec<(String, String)> {
     let mut pages: Vec<(String, String)> = vec![];
     let mut add = |name: &str, page: askama::Result<String>| pages.push((name.to_owned(), page.unwrap()));
 
-    add("send", send().render());
+    add("send", send(page).render());
     let sent = |downloads, password| Sent {
-        page: PAGE,
+        page,
         link: LINK,
         receipt: RECEIPT,
         expires_at: NOW.after(DAY),
@@ -75,22 +87,22 @@ fn pages() -> Vec<(String, String)> {
     };
     add("result", sent(1, false).render());
     add("result-password", sent(5, true).render());
-    add("sealed", Sealed { page: PAGE, id: id() }.render());
+    add("sealed", Sealed { page, id: id() }.render());
 
     let one = [File { name: "report.pdf", size: 218_400 }];
     let note = "Hi Ada,\nhere it is. <b>Read it soon</b>.";
-    add("receive", receive(Contents::Open { files: &one, note, downloads_left: 1 }).render());
-    add("receive-hostile", receive(Contents::Open { files: HOSTILE, note: "", downloads_left: 3 }).render());
+    add("receive", receive(page, Contents::Open { files: &one, note, downloads_left: 1 }).render());
+    add("receive-hostile", receive(page, Contents::Open { files: HOSTILE, note: "", downloads_left: 3 }).render());
     let many: Vec<String> = (0..40).map(|n| format!("scans/page-{n:02}.tif")).collect();
     let many: Vec<File<'_>> = many.iter().map(|name| File { name, size: 40_000 }).collect();
-    add("receive-many", receive(Contents::Open { files: &many, note, downloads_left: 1 }).render());
+    add("receive-many", receive(page, Contents::Open { files: &many, note, downloads_left: 1 }).render());
     for (name, attempt) in
         [("locked", Attempt::First), ("wrong", Attempt::Wrong), ("wait", Attempt::TooMany(Duration::from_secs(42)))]
     {
-        add(&format!("receive-{name}"), receive(Contents::Locked(attempt)).render());
+        add(&format!("receive-{name}"), receive(page, Contents::Locked(attempt)).render());
     }
     for state in [State::Claimed, State::Finished, State::Expired, State::Revoked, State::Lapsed] {
-        let gone = Gone { page: PAGE, ended: Ended { state, at: ago(5000) } };
+        let gone = Gone { page, ended: Ended { state, at: ago(5000) } };
         add(&format!("gone-{}", state.word()), gone.render());
     }
 
@@ -110,15 +122,15 @@ fn pages() -> Vec<(String, String)> {
         ("abandoned", History { expires_at: None, opened: 0, ..history(1, vec![]) }),
     ];
     for (name, history) in &receipts {
-        add(&format!("receipt-{name}"), Receipt { page: PAGE, history, size: 8_700_000 }.render());
+        add(&format!("receipt-{name}"), Receipt { page, history, size: 8_700_000 }.render());
     }
-    add("sealed-receipt", SealedReceipt { page: PAGE, id: id() }.render());
+    add("sealed-receipt", SealedReceipt { page, id: id() }.render());
 
     let answer = Some(Answer { seen: 1234, latency: Duration::from_micros(840) });
-    add("status", Status { page: PAGE, store: "embedded", version: "0.1.0", answer }.render());
-    add("status-down", Status { page: PAGE, store: "Redis", version: "0.1.0", answer: None }.render());
+    add("status", Status { page, store: "embedded", version: "0.1.0", answer }.render());
+    add("status-down", Status { page, store: "Redis", version: "0.1.0", answer: None }.render());
     let failure = Failure {
-        page: PAGE,
+        page,
         title: "That is too large",
         happened: "This server takes 10 GiB at most.",
         advice: "Send less at once, or ask whoever runs this server.",
@@ -163,7 +175,8 @@ fn every_page_renders() {
 fn no_page_has_inline_scripts_or_styles_or_asks_another_host() {
     for (name, html) in pages() {
         for tag in tags(&html) {
-            assert!(!tag.starts_with("script") && !tag.starts_with("style"), "{name}: <{tag}");
+            assert!(!tag.starts_with("script") || attribute(tag, "src").is_some(), "{name}: <{tag}");
+            assert!(!tag.starts_with("style"), "{name}: <{tag}");
             assert!(attribute(tag, "style").is_none(), "{name}: <{tag}");
             let handler = tag.split_ascii_whitespace().skip(1).any(|word| word.starts_with("on") && word.contains('='));
             assert!(!handler, "{name}: <{tag}");
@@ -172,6 +185,7 @@ fn no_page_has_inline_scripts_or_styles_or_asks_another_host() {
                 assert!(own, "{name}: {address}");
             }
         }
+        assert_eq!(html.matches("<script").count(), html.matches("></script>").count(), "{name}: a script with words");
         assert!(!html.contains("og:"), "{name}");
     }
 }
@@ -179,14 +193,19 @@ fn no_page_has_inline_scripts_or_styles_or_asks_another_host() {
 #[test]
 fn every_page_has_one_heading_one_main_a_language_and_a_neutral_title() {
     for (name, html) in pages() {
-        for once in ["<h1>", "<main ", "<html lang=\"en\">", "<title>", "content=\"noindex\"", "content=\"light dark\""]
-        {
+        let german = name.ends_with(".de");
+        let lang = if german { "<html lang=\"de\">" } else { "<html lang=\"en\">" };
+        for once in ["<h1", "<main ", lang, "<title>", "content=\"noindex\"", "content=\"light dark\""] {
             assert_eq!(html.matches(once).count(), 1, "{name}: {once}");
         }
         let title = html.split_once("<title>").unwrap().1.split("</title>").next().unwrap();
-        let files = ["A file for you", "Error: A file for you"];
-        let others = ["OneTimeShare", "Ready to be taken", "Receipt", "Status", "That is too large"];
-        assert!(files.contains(&title) || others.contains(&title), "{name}: {title}");
+        let titles = if german {
+            ["Eine Datei für dich", "Fehler: Eine Datei für dich", "Bereit zum Abholen", "Quittung"]
+        } else {
+            ["A file for you", "Error: A file for you", "Ready to be taken", "Receipt"]
+        };
+        let others = ["OneTimeShare", "Status", "That is too large"];
+        assert!(titles.contains(&title) || others.contains(&title), "{name}: {title}");
     }
 }
 
@@ -212,6 +231,27 @@ fn every_control_has_a_label_and_every_reference_an_id() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_page_of_a_script_loads_its_modules_at_once() {
+    for (page, script) in [("send", "send.js"), ("sealed", "receive.js"), ("sealed-receipt", "receipt.js")] {
+        for (name, lang) in [(page.to_owned(), Lang::En), (format!("{page}.de"), Lang::De)] {
+            let html = self::page(&name);
+            let tags = tags(&html);
+            let with = |kind: &str, name| -> Vec<&str> {
+                tags.iter().filter(|tag| tag.starts_with(kind)).filter_map(|tag| attribute(tag, name)).collect()
+            };
+            assert_eq!(with("script type=\"module\"", "src"), [format!("/static/1a2b3c4d/{script}")], "{name}");
+            let modules: Vec<String> =
+                assets::imported(script, lang).iter().map(|module| format!("/static/1a2b3c4d/{module}")).collect();
+            assert_eq!(with("link rel=\"modulepreload\"", "href"), modules, "{name}");
+        }
+    }
+    for (name, html) in pages().iter().filter(|(_, html)| html.contains("<script")) {
+        let known = ["send", "sealed", "sealed-receipt"].contains(&name.trim_end_matches(".de"));
+        assert!(known && html.matches("<script").count() == 1, "{name}");
     }
 }
 
@@ -255,16 +295,17 @@ fn the_form_sends_its_options_before_the_files() {
 #[test]
 fn only_a_waiting_share_is_kept_and_can_be_revoked() {
     for (name, html) in pages().iter().filter(|(name, _)| name.starts_with("receipt-")) {
-        let waits = ["receipt-waiting", "receipt-more"].contains(&name.as_str());
+        let waits = ["receipt-waiting", "receipt-more"].contains(&name.trim_end_matches(".de"));
         assert_eq!(html.contains("id=\"revoke\""), waits, "{name}");
-        assert_eq!(html.contains("Kept until"), waits, "{name}");
+        assert_eq!(html.contains("Kept until") || html.contains("Wartet bis"), waits, "{name}");
     }
 }
 
 #[test]
 fn lifetimes_stay_below_the_maximum_and_include_it() {
     let words = |default, max| -> Vec<String> {
-        Send { default_expires_in: default, max_expires_in: max, ..send() }.lifetimes().into_iter().map(exact).collect()
+        let send = Send { default_expires_in: default, max_expires_in: max, ..send(PAGE) };
+        send.lifetimes().into_iter().map(|lifetime| PAGE.exact(&lifetime).to_string()).collect()
     };
     assert_eq!(words(DAY, 7 * DAY), ["5 minutes", "1 hour", "1 day", "7 days"]);
     assert_eq!(words(DAY, 3 * DAY), ["5 minutes", "1 hour", "1 day", "3 days"]);
@@ -286,13 +327,14 @@ fn the_result_shows_the_line_for_a_terminal() {
 
 #[test]
 fn sizes_are_told_in_words() {
-    let told = [0, 1, 1023, 1024, 1536, 218_400, 10 << 30, u64::MAX].map(size);
+    let told = [0, 1, 1023, 1024, 1536, 218_400, 10 << 30, u64::MAX].map(|size| PAGE.size(&size).to_string());
     assert_eq!(told, ["0 bytes", "1 byte", "1023 bytes", "1 KiB", "1.5 KiB", "213.3 KiB", "10 GiB", "16 EiB"]);
 }
 
 #[test]
 fn durations_are_told_in_words() {
-    let told = [0, 1, 59, 60, 90, 120, 3600, 5400, 86_400, 129_600, 600_000].map(Duration::from_secs).map(span);
+    let told = [0, 1, 59, 60, 90, 120, 3600, 5400, 86_400, 129_600, 600_000]
+        .map(|s| PAGE.span(&Duration::from_secs(s)).to_string());
     let words = [
         "0 seconds",
         "1 second",
@@ -311,17 +353,50 @@ fn durations_are_told_in_words() {
 
 #[test]
 fn times_are_told_in_words() {
-    assert_eq!(moment(Timestamp(0)), "1 January 1970, 00:00\u{a0}UTC");
-    assert_eq!(moment(NOW), "20 November 2026, 13:05\u{a0}UTC");
+    assert_eq!(moment(Lang::En, Timestamp(0)), "1 January 1970, 00:00\u{a0}UTC");
+    assert_eq!(moment(Lang::En, NOW), "20 November 2026, 13:05\u{a0}UTC");
     assert!(
         page("result").contains("<time datetime=\"2026-11-21T13:05:00.000Z\">21 November 2026, 13:05\u{a0}UTC</time>")
     );
 }
 
 #[test]
-fn the_first_page_weighs_little() {
-    let files = [include_str!("../../../static/app.css"), include_str!("../../../static/icon.svg")];
-    assert!(page("send").len() + files.map(str::len).iter().sum::<usize>() <= 20_000);
+fn german_pages_write_numbers_and_times_the_german_way() {
+    let size = |bytes: u64| SEITE.size(&bytes).to_string();
+    assert_eq!([1, 512, 1536, 3 << 29].map(size), ["1 Byte", "512 Byte", "1,5 KiB", "1,5 GiB"]);
+    let span = |seconds| SEITE.span(&Duration::from_secs(seconds)).to_string();
+    assert_eq!(
+        [1, 120, 5400, 129_600, 600_000].map(span),
+        ["1 Sekunde", "2 Minuten", "90 Minuten", "36 Stunden", "6 Tage"]
+    );
+    assert_eq!(moment(Lang::De, NOW), "20. November 2026, 13:05\u{a0}UTC");
+    assert_eq!(moment(Lang::De, Timestamp(5_270_400_000)), "3. März 1970, 00:00\u{a0}UTC");
+    assert_eq!(SEITE.left(&NOW.after(6 * DAY)).to_string(), "noch 6 Tage");
+    assert!(page("status.de").contains("in 0,8 ms"));
+}
+
+#[test]
+fn german_pages_say_nothing_in_english() {
+    let texts = |lang: Lang| serde_json::from_str::<BTreeMap<String, String>>(lang.file()).unwrap();
+    let (english, german) = (texts(Lang::En), texts(Lang::De));
+    let (pages, mut said) = (pages(), 0);
+    for (key, text) in
+        english.iter().filter(|(key, text)| german[*key] != **text && text.len() > 1 && !text.contains('{'))
+    {
+        for (name, html) in &pages {
+            let between = [("<", ">"), ("\"", "\"")].map(|(after, before)| format!("{before}{text}{after}"));
+            let says = between.iter().any(|text| html.contains(text));
+            said += usize::from(says);
+            assert!(!says || !name.ends_with(".de"), "{name} says {key}: {text}");
+        }
+    }
+    assert!(said > 100, "only {said} texts were found");
+}
+
+#[test]
+fn what_fills_a_text_is_escaped() {
+    let words = Words::of(Lang::En, "a <strong>b</strong> {name}").with("name", "<i>\"&");
+    assert_eq!(words.to_string(), "a <strong>b</strong> &#60;i&#62;&#34;&#38;");
 }
 
 /// The contrast of two colours, each `#rgb` or `#rrggbb` (WCAG 2.2, "contrast ratio").
