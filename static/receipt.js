@@ -7,7 +7,7 @@ import { draw } from "./lib/receipt-view.js";
 import * as memory from "./lib/remember.js";
 import { sealedLength } from "./lib/seal.js";
 import { Follower, happenings, isOver } from "./lib/timeline.js";
-import { byId, focus, only, say } from "./lib/ui.js";
+import { byId, focus, only } from "./lib/ui.js";
 
 /** @typedef {import("./lib/api.js").Receipt} Receipt */
 
@@ -160,11 +160,10 @@ async function withdraw(owner) {
     heard(await receiptOf(id, owner));
     focus(byId("state"));
   } catch (error) {
-    const isLate = error instanceof ApiError && error.code === "claimed";
     confirmRevoking(false);
-    say(byId("revoke-failed"), isLate ? "receipt.revoke.late" : "receipt.revoke.failed");
-    byId("revoke-failed").hidden = false;
-    focus(byId("revoke-failed"));
-    if (isLate) heard(await receiptOf(id, owner));
+    const isLate = error instanceof ApiError && error.code === "claimed";
+    const said = byId(isLate ? "late" : "revoke-failed");
+    said.hidden = false;
+    focus(said);
   }
 }

@@ -12,7 +12,7 @@ import { plan } from "./lib/save.js";
 import { CorruptError, ManifestError, decode, deriveKeys, encode, openManifest, plainLength } from "./lib/seal.js";
 import { t } from "./lib/text.js";
 import { transfer } from "./lib/transfer.js";
-import { byId, focus, only, say } from "./lib/ui.js";
+import { byId, focus, only, say, timeElement } from "./lib/ui.js";
 
 /** @typedef {import("./lib/transfer.js").Share} Share */
 /** @typedef {import("./lib/remember.js").ClaimRecord} ClaimRecord */
@@ -33,11 +33,14 @@ async function start() {
   const secret = tokenIn(location.hash) ?? tokenIn(`#${history.state?.secret}`);
   if (!globalThis.isSecureContext || !globalThis.crypto?.subtle) return insecure(secret);
   only(ticket, "looking");
-  const record = await remembered(id);
+  // What is left of earlier visits goes first: it may be this one's.
+  const record = await tidy().then(
+    () => remembered(id),
+    () => null,
+  );
   if (record && (!secret || secret === record.secret)) await again(record);
   else if (secret) await look(secret);
   else nothing();
-  await tidy();
 }
 
 /**
@@ -180,7 +183,7 @@ function show(manifest) {
  */
 async function offer(share, words) {
   const isText = contents.isText(share.manifest);
-  const how = await plan(share.manifest, contents.plainSize(share.manifest));
+  const how = await plan(share.manifest, share.size, id);
   const button = /** @type {HTMLButtonElement} */ (byId("download"));
   say(button, words ?? (isText ? "receive.reveal" : "receive.submit"));
   button.disabled = how.kind === "none";
@@ -266,22 +269,28 @@ async function perhapsGranted({ secret, keys, claim: token }) {
  * @param {Share} share
  */
 async function goOn(share) {
-  const how = await plan(share.manifest, contents.plainSize(share.manifest));
+  const how = await plan(share.manifest, share.size, id);
   if (how.kind === "staged" || how.kind === "memory") await take(share, how);
   else await offer(share, "receive.go_on");
 }
 
 /**
- * Offers the copy that this browser still has.
+ * Offers the copy that this browser still has; a text only on a click, as at the first time.
  *
  * @param {Share} share
  * @param {ClaimRecord} record
  */
 async function offerCopy(share, record) {
-  const how = await plan(share.manifest, contents.plainSize(share.manifest));
+  const { manifest } = share;
+  const at = record.finishedAt ?? Date.now();
+  const how = await plan(manifest, share.size, id);
   const download = await receive({ ...share, how }, () => {});
-  const isFinished = record.state === "finished";
-  showArrived({ download, manifest: share.manifest, kind: "staged", fresh: false, isFinished, at: record.finishedAt });
+  const hand = () => showArrived({ download, manifest, fresh: false, isFinished: record.state === "finished", at });
+  if (!contents.isText(manifest)) return hand();
+  say(byId("download"), "receive.reveal");
+  say(byId("how"), "receive.taken_here", { time: timeElement(at) });
+  byId("download").onclick = hand;
+  contents.showBelow("offer");
 }
 
 /**

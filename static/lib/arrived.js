@@ -1,14 +1,14 @@
 // A download that arrived: handed over, and to be had again as long as this browser keeps its copy.
 
 import { isText, listSingles, showBelow } from "./contents.js";
-import { t } from "./text.js";
-import { announce, byId, copies, focus, say, timeElement } from "./ui.js";
+import { byId, copies, focus, say, timeElement } from "./ui.js";
+
+/** @typedef {import("./download.js").Download} Download */
 
 /**
  * @typedef {object} Arrived
- * @property {import("./download.js").Download} download
+ * @property {Download} download
  * @property {import("./seal.js").Manifest} manifest
- * @property {string} kind where its bytes went, as `save.js` plans it
  * @property {boolean} fresh whether it arrived just now
  * @property {boolean} isFinished whether the server knows
  * @property {number} [at] ms: when it arrived, where that is past
@@ -36,19 +36,20 @@ function sayVerified({ at, isFinished }) {
 }
 
 /** @param {Arrived} arrived */
-function showFile({ download, manifest, kind, fresh }) {
-  const isKept = kind === "staged" || kind === "memory";
-  if (isKept && fresh) download.save();
+function showFile({ download, manifest, fresh }) {
+  const isKept = keeps(download);
+  if (isKept && fresh) void attempt(() => download.save());
   say(byId("saved"), isKept ? (fresh ? "receive.saved" : "receive.kept") : "receive.saved.there");
-  offerCopy(download, isKept, fresh ? "receive.save_again" : "receive.save");
+  offerCopy(download, fresh ? "receive.save_again" : "receive.save");
   const single = byId("single");
   single.hidden = !isKept || manifest.files.length < 2;
-  single.addEventListener("toggle", () => listSingles(byId("single-files"), manifest, (index) => download.saveOne(index)), { once: true });
+  const list = () => listSingles(byId("single-files"), manifest, (index) => void attempt(() => download.saveOne(index)));
+  single.addEventListener("toggle", list, { once: true });
   focus(byId("arrived"));
 }
 
 /** @param {Arrived} arrived */
-async function showText({ download, kind }) {
+async function showText({ download }) {
   const area = /** @type {HTMLTextAreaElement} */ (byId("revealed"));
   area.value = await download.text();
   area.rows = Math.min(16, area.value.split("\n").length + 1);
@@ -56,25 +57,39 @@ async function showText({ download, kind }) {
   byId("text-block").hidden = false;
   byId("copy").hidden = false;
   copies(byId("copy"), () => area.value);
-  offerCopy(download, kind === "staged" || kind === "memory", "receive.save_text");
+  offerCopy(download, "receive.save_text");
   area.focus();
 }
 
+/** Whether this browser has a copy that it can hand over again. @param {Download} download */
+const keeps = ({ kind }) => kind === "staged" || kind === "memory";
+
 /**
- * @param {import("./download.js").Download} download
- * @param {boolean} isKept
+ * @param {Download} download
  * @param {import("./text.js").Key} words
  */
-function offerCopy(download, isKept, words) {
-  const [save, discard] = [byId("save"), byId("discard")];
-  save.hidden = discard.hidden = !isKept;
-  save.textContent = t(words);
-  save.onclick = () => download.save();
-  discard.onclick = async () => {
+function offerCopy(download, words) {
+  byId("save").hidden = byId("discard").hidden = !keeps(download);
+  say(byId("save"), words);
+  byId("save").onclick = () => attempt(() => download.save());
+  byId("discard").onclick = async () => {
     await download.discard();
-    save.hidden = discard.hidden = byId("single").hidden = true;
-    say(byId("saved"), "receive.discarded");
-    announce(t("receive.discarded"));
-    focus(byId("saved"));
+    withoutCopy("receive.discarded");
   };
+}
+
+/** Hands it over, unless the browser has thrown its copy away. @param {() => Promise<void>} act */
+async function attempt(act) {
+  try {
+    await act();
+  } catch {
+    withoutCopy("receive.lost_copy");
+  }
+}
+
+/** @param {import("./text.js").Key} why */
+function withoutCopy(why) {
+  byId("save").hidden = byId("discard").hidden = byId("single").hidden = true;
+  say(byId("saved"), why);
+  focus(byId("saved"));
 }

@@ -3,12 +3,11 @@
 import { showArrived } from "./arrived.js";
 import { isText, plainSize, showBelow } from "./contents.js";
 import { receive, remembered } from "./download.js";
-import { onWake } from "./network.js";
 import { isKey, t } from "./text.js";
 import { announce, byId, clock, focus, say, size, span } from "./ui.js";
 
 /** @typedef {import("./download.js").DownloadState} DownloadState */
-/** @typedef {Awaited<ReturnType<typeof import("./save.js").plan>>} Plan */
+/** @typedef {import("./save.js").Plan} Plan */
 
 /**
  * @typedef {object} Share
@@ -33,8 +32,10 @@ export async function transfer(share, how, told) {
   byId("go-on").onclick = () => view.goOn();
   showBelow("transfer");
   view.download = await receive({ ...share, how }, (state) => view.show(state));
-  onWake(() => view.download?.wake());
 }
+
+/** The lease may be as old as that while bytes move, in milliseconds. */
+const RENEWED = 20_000;
 
 /** What a reload would lose: there is nothing of it on this machine that it could go on from. */
 const isLostByReload = (/** @type {Plan} */ how) => how.kind !== "staged";
@@ -46,8 +47,8 @@ class View {
   #state = { phase: "claiming", received: 0, total: 0, rate: 0, secondsLeft: null };
   #quarter = 0;
   #granted = false;
-  /** Until when the server waits for us while nothing moves, RFC 3339. */
-  #lease = "";
+  /** How long the server waits while nothing moves, and until when it does at least; ms. */
+  #lease = { length: 0, until: 0 };
 
   /**
    * @param {Share} share
@@ -73,25 +74,23 @@ class View {
   show(state) {
     const isNew = state.phase !== this.#state.phase;
     this.#state = state;
-    if (!this.#granted && ["receiving", "arrived", "finished"].includes(state.phase)) {
-      this.#granted = true;
-      this.told.granted();
-    }
+    if (!this.#granted && ["receiving", "arrived", "finished"].includes(state.phase)) this.#grant();
+    if (state.phase === "receiving") this.#lease.until = Math.max(this.#lease.until, Date.now() + this.#lease.length);
     this.#guard(["receiving", "waiting", "paused"].includes(state.phase));
     if (state.phase === "arrived" || state.phase === "finished") return this.#arrived(isNew);
     if (state.phase === "failed" && state.problem?.code === "gone") {
       document.title = this.title;
       return this.told.gone(state.problem, this.#granted);
     }
-    if (isNew && state.phase === "waiting") void this.#ask();
     this.#render(state.phase, isNew);
   }
 
   /** @param {boolean} isNew */
   #arrived(isNew) {
     document.title = this.title;
-    const { download, share, how } = this;
-    if (isNew && download) showArrived({ download, manifest: share.manifest, kind: how.kind, fresh: true, isFinished: this.#state.phase === "finished" });
+    const { download, share } = this;
+    const isFinished = this.#state.phase === "finished";
+    if (isNew && download) showArrived({ download, manifest: share.manifest, fresh: true, isFinished });
   }
 
   /**
@@ -129,8 +128,8 @@ class View {
       return;
     }
     bar.value = this.#fraction();
-    byId("amount").textContent = t("receive.amount", { received: size(received), total: size(total) });
-    const pace = phase === "receiving" && rate > 0 ? [t("receive.rate", { size: size(rate) })] : [];
+    byId("amount").textContent = t("receive.amount", { received: size(received, 1), total: size(total) });
+    const pace = phase === "receiving" && rate > 0 ? [t("receive.rate", { size: size(rate, 1) })] : [];
     if (pace.length > 0 && secondsLeft !== null) pace.push(t("left", { span: span(Math.max(1, secondsLeft)) }));
     byId("pace").textContent = pace.join(" · ");
     document.title = t("receive.percent.title", { n: Math.floor(this.#fraction() * 100), title: this.title });
@@ -154,7 +153,7 @@ class View {
     element.hidden = phase !== "waiting" && phase !== "failed";
     if (element.hidden) return;
     if (phase === "waiting") {
-      const until = Date.parse(this.#lease);
+      const { until } = this.#lease;
       if (until > Date.now()) say(element, "receive.lost.until", { time: clock(until) });
       else say(element, "receive.lost");
       return;
@@ -163,11 +162,15 @@ class View {
     say(element, isKey(key) ? key : "receive.problem.unknown");
   }
 
-  /** Asks until when the server waits. */
-  async #ask() {
-    const record = await remembered(this.share.id);
-    this.#lease = record?.leaseExpiresAt ?? "";
-    if (this.#state.phase === "waiting") this.#explain();
+  /** The claim is this browser's. */
+  #grant() {
+    this.#granted = true;
+    this.told.granted();
+    void remembered(this.share.id).then((record) => {
+      const until = Date.parse(record?.leaseExpiresAt ?? "") || 0;
+      // Bytes that move renew it, and the server looks at that every 20 seconds at least.
+      this.#lease = { length: Math.max(0, until - Date.now() - RENEWED), until };
+    });
   }
 
   /**

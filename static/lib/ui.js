@@ -41,11 +41,12 @@ export function part(scope, name) {
 const UNITS = ["KiB", "MiB", "GiB", "TiB"];
 
 /**
- * A size for people, as the server writes it: `195.3 KiB`.
+ * A size for people, as the server writes it: `195.3 KiB`, `3 MiB`.
  *
  * @param {number} bytes
+ * @param {number} [digits] behind the point, at least: 1 keeps a number that grows from jumping
  */
-export function size(bytes) {
+export function size(bytes, digits = 0) {
   if (bytes < 1024) return t("bytes", { n: bytes });
   let value = bytes;
   let unit = -1;
@@ -53,19 +54,20 @@ export function size(bytes) {
     value /= 1024;
     unit += 1;
   } while (value >= 1023.95 && unit < UNITS.length - 1);
-  return `${value.toLocaleString(language, { minimumFractionDigits: 1, maximumFractionDigits: 1 })} ${UNITS[unit]}`;
+  return `${value.toLocaleString(language, { minimumFractionDigits: digits, maximumFractionDigits: 1 })} ${UNITS[unit]}`;
 }
 
 /**
- * A length of time for people, in its largest unit: `3 minutes`.
+ * A length of time for people, as the server writes it, in the largest unit that tells it well: `36 hours`, `2 days`.
  *
  * @param {number} seconds
  */
 export function span(seconds) {
   /** @type {[number, Intl.NumberFormatOptions["unit"]][]} */
   const units = [[86_400, "day"], [3600, "hour"], [60, "minute"], [1, "second"]];
-  const [length, unit] = units.find(([length]) => seconds >= length) ?? units[3];
-  return Math.round(seconds / length).toLocaleString(language, { style: "unit", unit, unitDisplay: "long" });
+  const whole = Math.floor(seconds);
+  const [length, unit] = units.find(([length]) => whole >= 2 * length || whole === length) ?? units[3];
+  return Math.floor(whole / length).toLocaleString(language, { style: "unit", unit, unitDisplay: "long" });
 }
 
 /** The reader's own form of the page's language: one English writes 2 PM, another 14:00. */
