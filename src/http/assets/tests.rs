@@ -20,7 +20,10 @@ fn in_folder(folder: &str) -> Vec<String> {
 #[test]
 fn every_file_is_served_or_is_known_not_to_be() {
     for name in in_folder("") {
-        let other = name == "openapi.yaml" || name == "manifest.webmanifest" || name.ends_with(".json");
+        let other = name == "openapi.yaml"
+            || name == "manifest.webmanifest"
+            || name.ends_with(".json")
+            || name.ends_with(".d.mts");
         assert_eq!(ASSETS.files.contains_key(&name), !other, "{name}: has its ending a media type?");
     }
 }
