@@ -22,7 +22,7 @@ const ticket = byId("receive");
 const id = ticket.dataset.id ?? "";
 
 keepFragment();
-byId("look-again").addEventListener("click", wake);
+byId("look-again").addEventListener("click", () => wake());
 start().catch((error) => {
   // What is not the server's word is a manifest that can't be read, or a defect.
   if (!(error instanceof CorruptError) && !(error instanceof ManifestError)) console.error(error);
