@@ -106,7 +106,7 @@ class View {
     if (isNew) {
       byId("phase").textContent = heading;
       if (phase === "claiming" || phase === "failed") focus(byId("phase"));
-      else announce(phase === "waiting" ? `${heading} ${byId("problem").textContent}` : heading);
+      else announce(phase === "waiting" ? `${heading}. ${byId("problem").textContent}` : heading);
     } else if (quarter > this.#quarter && quarter < 4) {
       announce(t("receive.percent", { n: quarter * 25 }));
     }
