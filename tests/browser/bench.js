@@ -16,7 +16,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 import { openPage, startChromium } from "./bench/chromium.js";
-import { table } from "./bench/table.js";
+import { BARE, table } from "./bench/table.js";
 
 const MIB = 2 ** 20;
 const bytes = Number(process.env.SIZE ?? 1024) * MIB;
@@ -104,6 +104,7 @@ for (let round = 0; round <= runs; round += 1) {
     const before = processor();
     const { seconds } = await bench(verb, { name: loop, options: { ...options, ...claimed }, workers, ...shared });
     const busy = processor().map((after, i) => ((after - before[i]) / bytes) * 2 ** 30);
+    await bench("tidy", {});
     if (round > 0) results.get(name)?.push({ speed: bytes / seconds / 1e6, busy });
     process.stderr.write(".");
   }
@@ -122,7 +123,7 @@ for (const [name, rounds] of results) {
   const figures = [sum, ...busy].map((part) => part.toFixed(2).padStart(7)).join("");
   console.log(`${name.padEnd(50)}${speeds.get(name).toFixed(0).padStart(7)}  ${range.padStart(12)}  ${figures}`);
 }
-for (const [name, bare] of [["page: upload", "upload, 16 MiB, array, fetch"], ["page: download", "get and unseal, reader"]]) {
+for (const [name, bare] of Object.entries(BARE)) {
   const share = speeds.get(name) / speeds.get(bare);
   if (share) console.log(`${name} is ${share.toFixed(2)} of ${bare}`);
 }

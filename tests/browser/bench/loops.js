@@ -14,7 +14,7 @@ const once = new Map();
 /** What is made at the first call, and used again. */
 const kept = async (name, make) => once.get(name) ?? once.set(name, await make()).get(name);
 
-/** What a loop leaves behind, and is done after its time is taken. */
+/** What a loop leaves to be done after its time is taken. */
 const afterwards = [];
 
 async function staged() {
@@ -138,11 +138,10 @@ const loops = {
     return bytes;
   },
 
-  async read({ file, how, size, width = 1 }) {
+  async read({ file, how, size }) {
     const count = Math.ceil(file.size / size);
     const slice = (i) => file.slice(i * size, (i + 1) * size);
-    if (how === "slice") await pool(count, width, (i) => slice(i).arrayBuffer());
-    if (how === "response") await pool(count, width, (i) => new Response(slice(i)).arrayBuffer());
+    if (how === "slice") for (let i = 0; i < count; i += 1) await slice(i).arrayBuffer();
     if (how === "sync") {
       const reader = new FileReaderSync();
       for (let i = 0; i < count; i += 1) reader.readAsArrayBuffer(slice(i));
@@ -325,17 +324,7 @@ const loops = {
         const from = HEADER + i * each * RECORD;
         const to = Math.min(size, from + each * RECORD);
         const headers = { range: `bytes=${from}-${to - 1}` };
-        let bytes;
-        if (how === "xhr range") {
-          const request = new XMLHttpRequest();
-          request.open("GET", address);
-          request.responseType = "arraybuffer";
-          request.setRequestHeader("range", headers.range);
-          await new Promise((resolve) => ((request.onload = resolve), request.send()));
-          bytes = new Uint8Array(request.response);
-        } else {
-          bytes = new Uint8Array(await (await fetch(address, { headers })).arrayBuffer());
-        }
+        const bytes = new Uint8Array(await (await fetch(address, { headers })).arrayBuffer());
         for (let at = 0; at < bytes.length; at += RECORD) {
           await record(i * each + at / RECORD, bytes.subarray(at, at + RECORD));
         }
@@ -360,14 +349,16 @@ const loops = {
   },
 };
 
-self.onmessage = async ({ data: { name, options, echo } }) => {
+self.onmessage = async ({ data: { name, options, echo, tidy } }) => {
   if (echo) return postMessage({ echo }, [echo]);
+  if (tidy) {
+    for (const task of afterwards.splice(0)) await task();
+    return postMessage({});
+  }
   const from = performance.now();
   try {
     const result = await loops[name](options);
-    const seconds = (performance.now() - from) / 1000;
-    for (const task of afterwards.splice(0)) await task();
-    postMessage({ result, seconds });
+    postMessage({ result, seconds: (performance.now() - from) / 1000 });
   } catch (error) {
     postMessage({ error: String(error?.stack ?? error) });
   }

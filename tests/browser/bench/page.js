@@ -14,6 +14,8 @@ const timed = async (work) => {
   await work();
   return (performance.now() - from) / 1000;
 };
+/** What is left to be done after the time is taken. */
+const afterwards = [];
 /** Resolves with the first state in `phases`. */
 const reached = (begin, phases) =>
   new Promise((resolve, reject) => {
@@ -46,7 +48,7 @@ globalThis.bench = {
     const order = { sources, expiresIn: 3600, downloads, part: 16 * 2 ** 20 };
     let share;
     const seconds = await timed(async () => ({ share } = await reached((told) => send(order, told), ["done"])));
-    if (downloads === 1) await revoke(share.id, share.owner);
+    if (downloads === 1) afterwards.push(() => revoke(share.id, share.owner));
     return { seconds, share };
   },
 
@@ -60,8 +62,13 @@ globalThis.bench = {
     const seconds = await timed(() =>
       reached((told) => (download = receive({ id, secret, keys, size, manifest, how: { kind: "staged" } }, told)), ["finished"]),
     );
-    await (await download).discard();
+    afterwards.push(async () => (await download).discard());
     return { seconds };
+  },
+
+  async tidy() {
+    for (const task of afterwards.splice(0)) await task();
+    await Promise.all(workers.map((worker) => call(worker, { tidy: true })));
   },
 };
 document.body.append(Object.assign(document.createElement("input"), { type: "file" }));

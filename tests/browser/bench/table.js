@@ -1,4 +1,4 @@
-// What is measured: a name, the loop, its options, and in how many workers.
+// What is measured.
 
 const MIB = 2 ** 20;
 
@@ -7,83 +7,95 @@ const MIB = 2 ** 20;
  * @property {string} name
  * @property {"loop" | "echo" | "send" | "receive"} [verb] of bench/page.js
  * @property {string} [loop] of bench/loops.js
- * @property {any} [options]
+ * @property {any} [options] sizes in bytes; `width`: how many at once
  * @property {number} [workers]
  */
 
-/** @param {number} bytes @returns {Row[]} */
+/** What the pages are measured by: the plainest loops that do the same. */
+export const BARE = { "page: upload": "upload, 16 MiB, array", "page: download": "get and unseal, reader" };
+
+/** @param {number} bytes of each row @returns {Row[]} */
 export const table = (bytes) => [
   { name: "page: upload", verb: "send" },
   { name: "page: download", verb: "receive" },
-
-  ...[1, 2, 4, 8].map((width) => ({ name: `seal, ${width} in flight`, loop: "seal", options: { bytes, width } })),
-  ...[2, 4].map((width) => ({ name: `seal, ${width} in flight, two workers`, loop: "seal", options: { bytes, width }, workers: 2 })),
-  ...[1, 2, 4, 8].map((width) => ({ name: `unseal, ${width} in flight`, loop: "unseal", options: { bytes, width } })),
-  ...[2, 4].map((width) => ({ name: `unseal, ${width} in flight, two workers`, loop: "unseal", options: { bytes, width }, workers: 2 })),
-  ...[1, 2].map((width) => ({ name: `sha-256 of 16 MiB, ${width} in flight`, loop: "sha256", options: { bytes, width, part: 16 * MIB } })),
-  { name: "copy 16 MiB into a new array", loop: "copy", options: { bytes } },
-
-  ...[1, 4, 16].map((mib) => ({ name: `read, slice().arrayBuffer() of ${mib} MiB`, loop: "read", options: { file: true, how: "slice", size: mib * MIB } })),
-  { name: "read, slice().arrayBuffer() of 4 MiB, two at once", loop: "read", options: { file: true, how: "slice", size: 4 * MIB, width: 2 } },
-  { name: "read, slice().arrayBuffer() of 256 KiB, four at once", loop: "read", options: { file: true, how: "slice", size: MIB / 4, width: 4 } },
-  { name: "read, Response(slice) of 16 MiB", loop: "read", options: { file: true, how: "response", size: 16 * MIB } },
-  ...[1, 16].map((mib) => ({ name: `read, FileReaderSync of ${mib} MiB`, loop: "read", options: { file: true, how: "sync", size: mib * MIB } })),
-  { name: "read, stream()", loop: "read", options: { file: true, how: "stream" } },
-  { name: "read, stream(), byob of 1 MiB", loop: "read", options: { file: true, how: "byob", size: MIB } },
-
-  { name: "put, the file itself, one PATCH, fetch", loop: "put", options: { file: true, bytes, body: "file", by: "fetch" } },
-  ...["fetch", "xhr", "xhr progress"].flatMap((by) =>
-    ["array", "blob"].map((body) => ({ name: `put, 16 MiB, ${body}, ${by}`, loop: "put", options: { bytes, part: 16 * MIB, body, by } })),
-  ),
-  ...[4, 8, 32].flatMap((mib) =>
-    ["array", "blob"].map((body) => ({ name: `put, ${mib} MiB, ${body}, fetch`, loop: "put", options: { bytes, part: mib * MIB, body, by: "fetch" } })),
-  ),
-
-  ...[4, 8, 16, 32].flatMap((mib) =>
-    ["array", "blob"].map((body) => ({ name: `upload, ${mib} MiB, ${body}, fetch`, loop: "upload", options: { file: true, part: mib * MIB, body } })),
-  ),
-  ...["xhr", "xhr progress"].flatMap((by) =>
-    ["array", "blob"].map((body) => ({ name: `upload, 16 MiB, ${body}, ${by}`, loop: "upload", options: { file: true, body, by } })),
-  ),
-  { name: "upload, 16 MiB, array, two ahead", loop: "upload", options: { file: true, ahead: 2 } },
-  { name: "upload, 16 MiB, array, none ahead", loop: "upload", options: { file: true, ahead: 0 } },
-  { name: "upload, 16 MiB, array, reads of 4 MiB", loop: "upload", options: { file: true, read: 4 * MIB } },
-  { name: "upload, 16 MiB, array, 2 in flight", loop: "upload", options: { file: true, width: 2 } },
-  { name: "upload, 16 MiB, array, 8 in flight", loop: "upload", options: { file: true, width: 8 } },
-  ...[1, 4, 16].flatMap((mib) =>
-    [["array", false], ["array", true], ["blob", false]].map(([body, reuse]) => ({
-      name: `upload, 16 MiB, byob reads of ${mib} MiB, ${reuse ? "reused " : ""}${body}`,
-      loop: "upload",
-      options: { file: true, read: mib * MIB, byob: true, body, reuse },
-    })),
-  ),
-  { name: "upload, 32 MiB, byob reads of 4 MiB, blob", loop: "upload", options: { file: true, part: 32 * MIB, read: 4 * MIB, byob: true, body: "blob" } },
-  { name: "upload, 32 MiB, byob reads of 4 MiB, reused array", loop: "upload", options: { file: true, part: 32 * MIB, read: 4 * MIB, byob: true, reuse: true } },
-  { name: "upload, 16 MiB, array, sha-256", loop: "upload", options: { file: true, sha: true } },
-
-  { name: "get, reader", loop: "download", options: { unseal: false } },
-  ...[256, 1024].map((kib) => ({ name: `get, byob of ${kib} KiB`, loop: "download", options: { how: "byob", chunk: kib * 1024, unseal: false } })),
-  { name: "get, byob of whole records", loop: "download", options: { how: "byob exact", unseal: false } },
-  ...[4, 16].flatMap((mib) =>
-    [1, 2].map((connections) => ({ name: `get, ranges of ${mib} MiB, ${connections} at once`, loop: "download", options: { how: "fetch range", range: mib * MIB, connections, unseal: false } })),
-  ),
-  { name: "get, ranges of 16 MiB, xhr, 2 at once", loop: "download", options: { how: "xhr range", connections: 2, unseal: false } },
-
-  { name: "get and unseal, reader", loop: "download", options: {} },
-  { name: "get and unseal, reader, 8 in flight", loop: "download", options: { width: 8 } },
-  { name: "get and unseal, byob of 1 MiB", loop: "download", options: { how: "byob", chunk: MIB } },
-  { name: "get and unseal, byob of whole records", loop: "download", options: { how: "byob exact" } },
-  ...[1, 2].map((connections) => ({ name: `get and unseal, ranges of 16 MiB, ${connections} at once`, loop: "download", options: { how: "fetch range", connections } })),
-  { name: "get and unseal, ranges of 4 MiB, 2 at once", loop: "download", options: { how: "fetch range", range: 4 * MIB, connections: 2 } },
-  ...[0.5, 2, 4].map((mib) => ({ name: `get and unseal, byob of ${mib} MiB`, loop: "download", options: { how: "byob", chunk: mib * MIB } })),
-  ...[1, 2].map((mib) => ({ name: `get, unseal, write, byob of ${mib} MiB`, loop: "download", options: { how: "byob", chunk: mib * MIB, write: 1 } })),
-  { name: "get, unseal, write, byob of 1 MiB, truncated first", loop: "download", options: { how: "byob", truncate: 1, write: 1 } },
-  { name: "get, unseal, write, reader", loop: "download", options: { write: 1 } },
-  { name: "get, unseal, write, byob of whole records", loop: "download", options: { how: "byob exact", write: 1 } },
-  { name: "get, unseal, write, ranges of 16 MiB, 2 at once", loop: "download", options: { how: "fetch range", connections: 2, write: 1 } },
-  { name: "get, write, reader", loop: "download", options: { unseal: false, write: 1 } },
-
-  ...[256, 1024, 4096, 16384].map((kib) => ({ name: `write, OPFS, ${kib} KiB`, loop: "opfs", options: { bytes, size: kib * 1024 } })),
-  { name: "pass 256 KiB to a worker and back", verb: "echo", options: { size: MIB / 4, count: (bytes / MIB) * 2 } },
-  { name: "pass 16 MiB to a worker and back", verb: "echo", options: { size: 16 * MIB, count: bytes / MIB / 32 } },
+  ...alone(bytes),
+  ...sent(bytes),
+  ...received(),
 ];
+
+/** @param {string} loop @param {string} name @param {any} [options] @param {number} [workers] @returns {Row} */
+const row = (loop, name, options = {}, workers = 1) => ({ name, loop, options, workers });
+
+/** Buffers that go to a worker and come back; each way counts. @param {number} mib @param {number} bytes @returns {Row} */
+const passed = (mib, bytes) => ({
+  name: `pass ${mib} MiB to a worker and back`,
+  verb: "echo",
+  options: { size: mib * MIB, count: bytes / MIB / mib / 2 },
+});
+
+/** One thing alone. @param {number} bytes */
+function alone(bytes) {
+  const reads = (name, options) => row("read", `read, ${name}`, { file: true, ...options });
+  return [
+    ...["seal", "unseal"].flatMap((loop) => [
+      ...[1, 4, 8].map((width) => row(loop, `${loop}, ${width} in flight`, { bytes, width })),
+      row(loop, `${loop}, 4 in flight, two workers`, { bytes, width: 4 }, 2),
+    ]),
+    row("sha256", "SHA-256 of 16 MiB", { bytes, part: 16 * MIB, width: 1 }),
+    row("copy", "copy 16 MiB into a new array", { bytes }),
+    ...[0.25, 4, 16].map((mib) => reads(`slices of ${mib} MiB`, { how: "slice", size: mib * MIB })),
+    reads("FileReaderSync of 16 MiB", { how: "sync", size: 16 * MIB }),
+    reads("stream", { how: "stream" }),
+    reads("stream, byob of 1 MiB", { how: "byob", size: MIB }),
+    ...[0.25, 4].map((mib) => row("opfs", `write, OPFS, ${mib} MiB`, { bytes, size: mib * MIB })),
+    ...[0.25, 16].map((mib) => passed(mib, bytes)),
+  ];
+}
+
+/** Sent as it is; then read, sealed and sent. @param {number} bytes */
+function sent(bytes) {
+  const puts = (name, options) => row("put", `put, ${name}`, { bytes, part: 16 * MIB, body: "array", by: "fetch", ...options });
+  const uploads = (name, options) => row("upload", `upload, ${name}`, { file: true, ...options });
+  const byob = { byob: true, read: MIB };
+  return [
+    puts("the file itself, one PATCH", { file: true, body: "file" }),
+    puts("16 MiB, array"),
+    puts("16 MiB, Blob", { body: "blob" }),
+    puts("16 MiB, array, XHR with progress", { by: "xhr progress" }),
+    puts("4 MiB, array", { part: 4 * MIB }),
+    puts("32 MiB, Blob", { part: 32 * MIB, body: "blob" }),
+    uploads("16 MiB, array"),
+    uploads("16 MiB, Blob", { body: "blob" }),
+    uploads("16 MiB, array, XHR with progress", { by: "xhr progress" }),
+    uploads("16 MiB, array, none ahead", { ahead: 0 }),
+    uploads("16 MiB, array, two ahead", { ahead: 2 }),
+    uploads("16 MiB, array, SHA-256", { sha: true }),
+    uploads("16 MiB, array, slices of 4 MiB", { read: 4 * MIB }),
+    uploads("16 MiB, array, byob", byob),
+    uploads("16 MiB, reused array, byob", { ...byob, reuse: true }),
+    uploads("16 MiB, Blob, byob", { ...byob, body: "blob" }),
+    uploads("4 MiB, array", { part: 4 * MIB }),
+    uploads("32 MiB, Blob, byob", { ...byob, part: 32 * MIB, body: "blob" }),
+  ];
+}
+
+/** Fetched; then unsealed, and written. */
+function received() {
+  const byob = { how: "byob", chunk: 2 * MIB };
+  const ranges = { how: "fetch range", range: 16 * MIB };
+  const downloads = (name, options) => row("download", name, options);
+  return [
+    downloads("get, reader", { unseal: false }),
+    ...[0.25, 1, 2, 4].map((mib) => downloads(`get, byob of ${mib} MiB`, { ...byob, chunk: mib * MIB, unseal: false })),
+    downloads("get, ranges of 16 MiB", { ...ranges, unseal: false }),
+    downloads("get, ranges of 4 MiB, two at once", { ...ranges, range: 4 * MIB, connections: 2, unseal: false }),
+    downloads("get and unseal, reader", {}),
+    downloads("get and unseal, byob of 2 MiB", byob),
+    downloads("get and unseal, byob of 2 MiB, 8 in flight", { ...byob, width: 8 }),
+    downloads("get and unseal, byob of whole records", { how: "byob exact" }),
+    downloads("get and unseal, ranges of 16 MiB, two at once", { ...ranges, connections: 2 }),
+    downloads("get, unseal, write, reader", { write: true }),
+    downloads("get, unseal, write, byob of 2 MiB", { ...byob, write: true }),
+    downloads("get, unseal, write, byob of 2 MiB, truncated first", { ...byob, write: true, truncate: true }),
+  ];
+}
