@@ -7,6 +7,7 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 
 use super::client::{Client, named, share_id};
 use super::error::Error;
+use super::status::UPLOAD_PART;
 use super::{App, assets, views};
 use crate::ledger::{self, Attempt, Revoker, Share};
 use crate::seal::{Keys, Manifest, plain_len};
@@ -28,6 +29,7 @@ pub(super) async fn send(
         default_expires_in: app.config.default_expires_in,
         max_expires_in: app.config.max_expires_in,
         max_downloads: app.config.max_downloads,
+        upload_part: UPLOAD_PART,
     };
     Ok(assets::page(render(&page)?, &headers))
 }

@@ -28,19 +28,25 @@ export function onWake(heard) {
   return () => void sleepers.delete(own);
 }
 
-/**
- * The network may be back: whoever waits tries at once.
- *
- * @param {boolean} [changed] whether connections from before may be dead: then those that move nothing are given up soon
- */
-export function wake(changed = false) {
+/** The network may be back: whoever waits tries at once. */
+export function wake() {
+  hear(false);
+}
+
+/** The network is another one: as `wake`, and a connection that moves nothing has little time left. */
+export function suspect() {
+  hear(true);
+}
+
+/** @param {boolean} changed */
+function hear(changed) {
   for (const heard of [...sleepers]) heard(changed);
 }
 
 // A worker learns of the network only in some browsers, and of sleep in none: its page passes these on.
-globalThis.addEventListener?.("online", () => wake(true));
+globalThis.addEventListener?.("online", suspect);
 const page = /** @type {{ document?: any }} */ (globalThis).document;
-page?.addEventListener("resume", () => wake(true));
+page?.addEventListener("resume", suspect);
 page?.addEventListener("visibilitychange", () => page.visibilityState === "visible" && wake());
 
 /**

@@ -146,7 +146,7 @@ export class Sending {
     try {
       while (this.#offset < length) await this.#deliver(await ahead.next());
     } finally {
-      ahead.stop();
+      await ahead.stop();
     }
   }
 
@@ -260,8 +260,10 @@ class Ahead {
     return /** @type {Promise<{ offset: number, bytes: Bytes }>} */ (this.#ready.shift());
   }
 
-  stop() {
+  /** Resolves when nothing is sealed or noted any more. */
+  async stop() {
     this.#stopped = true;
+    await Promise.allSettled(this.#ready);
   }
 
   /** @param {number} count */

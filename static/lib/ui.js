@@ -170,6 +170,7 @@ export function copies(button, text) {
     } catch {
       button.textContent = t("copy.failed");
     }
+    announce(button.textContent);
     clearTimeout(timer);
     timer = setTimeout(() => (button.textContent = label), 2000);
   });

@@ -1,7 +1,7 @@
 // One upload, from the files to the share. upload.js begins it, and is told how it goes.
 
 import { ApiError, abandonUpload, createUpload, revoke } from "./api.js";
-import { Backoff, Rate, codeOf, secondsLeft, sleep, wake } from "./network.js";
+import { Backoff, Rate, codeOf, secondsLeft, sleep, suspect, wake } from "./network.js";
 import { Anew, Notes } from "./notes.js";
 import { ChangedError, Files, Parts } from "./parts.js";
 import * as remember from "./remember.js";
@@ -325,7 +325,7 @@ self.onmessage = ({ data }) => {
     case "cancel":
       return reins.cancel();
     case "wake":
-      return wake(data.changed);
+      return data.changed ? suspect() : wake();
   }
 };
 self.postMessage("ready");

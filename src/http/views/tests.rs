@@ -39,6 +39,7 @@ fn send(page: Page<'static>) -> Send<'static> {
         default_expires_in: DAY,
         max_expires_in: 7 * DAY,
         max_downloads: 100,
+        upload_part: 16 << 20,
     }
 }
 
