@@ -80,7 +80,7 @@ function offerCode(details, place, link) {
     const { generate } = await import("../vendor/lean-qr.mjs");
     place.replaceChildren(drawn(generate(link)));
   });
-  details.open = matchMedia("(min-width: 60rem)").matches;
+  details.open = matchMedia("(min-width: 48rem)").matches;
 }
 
 /** @param {{ size: number, get(x: number, y: number): boolean }} code */

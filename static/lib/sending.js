@@ -2,7 +2,7 @@
 
 import { ask } from "./ask.js";
 import { visible } from "./names.js";
-import { isKey, t } from "./text.js";
+import { isKey, language, t } from "./text.js";
 import { announce, clone, focus, part, size, span } from "./ui.js";
 
 /** @typedef {import("./upload.js").Upload} Upload */
@@ -78,14 +78,15 @@ class Panel {
   show(state) {
     if (state.phase === "done" || state.phase === "cancelled") return;
     const whole = state.total > 0 ? Math.floor((100 * state.sent) / state.total) : 0;
+    const percent = (whole / 100).toLocaleString(language, { style: "percent" });
     const bar = /** @type {HTMLProgressElement} */ (this.#part("bar"));
     bar.value = state.total > 0 ? state.sent / state.total : 0;
-    this.#say("percent", `${whole}\u00a0%`);
+    this.#say("percent", percent);
     this.#say("amount", state.total > 0 ? t("send.amount", { sent: size(state.sent), total: size(state.total) }) : "");
     this.#say("pace", state.phase === "sending" ? pace(state) : "");
-    document.title = `${whole}\u00a0% · ${phaseOf(state)}`;
+    document.title = `${percent} · ${phaseOf(state)}`;
     if (state.phase !== this.#phase) this.#turn(state);
-    else this.#tell(state, whole);
+    else this.#tell(state, whole, percent);
   }
 
   /**
@@ -114,13 +115,14 @@ class Panel {
    *
    * @param {UploadState} state
    * @param {number} whole percent
+   * @param {string} percent in words
    */
-  #tell(state, whole) {
+  #tell(state, whole, percent) {
     const step = Math.floor((whole * STEPS) / 100);
     if (step <= this.#step || state.phase !== "sending") return;
     this.#step = step;
     const left = state.secondsLeft === null ? "" : `, ${t("send.left", { span: span(state.secondsLeft) })}`;
-    announce(t("send.percent", { n: whole }) + left);
+    announce(t("send.percent", { percent }) + left);
   }
 
   /** @param {string} name */

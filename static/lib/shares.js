@@ -22,6 +22,7 @@ export class Shares {
   /** @param {HTMLElement} place */
   constructor(place) {
     this.#place = place;
+    part(this.#section, "tidy").addEventListener("click", () => this.#tidy());
     document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.refresh());
   }
 
@@ -34,6 +35,19 @@ export class Shares {
     if (shares.length === 0) this.#section.remove();
     else if (!this.#section.isConnected) this.#place.append(this.#section);
     await Promise.all([...this.#rows.values()].map((row) => row.refresh()));
+    part(this.#section, "tidy").hidden = this.#over().length < 2;
+  }
+
+  /** Those that nothing can become of any more. */
+  #over() {
+    return [...this.#rows].filter(([, row]) => row.ended).map(([id]) => id);
+  }
+
+  async #tidy() {
+    for (const id of this.#over()) await forget("shares", id);
+    announce(t("shares.forgotten"));
+    await this.refresh();
+    byId("main").focus();
   }
 
   /** @param {ShareRecord} share */
@@ -70,19 +84,19 @@ class Row {
     copies(this.#part("copy"), () => linkOf(share));
     this.#part("revoke").addEventListener("click", () => this.#revoke());
     this.#part("forget").addEventListener("click", async () => {
-      if (this.#ended || (await ask(forgetting()))) forget();
+      if (this.ended || (await ask(forgetting()))) forget();
     });
     this.#show();
   }
 
   /** Whether nothing can be taken any more. */
-  get #ended() {
+  get ended() {
     return this.#over || ENDS.includes(this.#share.state);
   }
 
   /** Asks the server, if there is anything to ask. */
   async refresh() {
-    if (this.#ended) return;
+    if (this.ended) return;
     try {
       this.#receipt = await api.receipt(this.#share.id, this.#share.owner);
       const { state } = this.#receipt;
@@ -115,7 +129,7 @@ class Row {
     const key = `shares.state.${state}`;
     badge.textContent = isKey(key) ? t(key) : state;
     this.#part("facts").textContent = this.#facts().join(" · ");
-    this.#part("copy").hidden = this.#ended || state === "claimed";
+    this.#part("copy").hidden = this.ended || state === "claimed";
     this.#part("receipt").hidden = this.#over;
     this.#part("revoke").hidden = state !== "ready";
   }

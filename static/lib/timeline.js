@@ -80,14 +80,15 @@ export function happenings(receipt, follower, revokedAt) {
 }
 
 /**
- * With the time of each; of one without, the time of the one before.
+ * With the time that each is sorted by: of one claim's happenings none comes before the one that it follows, whatever the
+ * clocks of server and browser say.
  *
  * @param {Happening[]} all
  */
 function timed(all) {
   let moment = 0;
   return all.map((happening) => {
-    if (happening.at !== undefined) moment = new Date(happening.at).getTime();
+    if (happening.at !== undefined) moment = Math.max(moment, new Date(happening.at).getTime());
     return { moment, happening };
   });
 }

@@ -22,9 +22,16 @@ export const PAGE_CSP =
   "require-trusted-types-for 'script'; trusted-types onetimeshare";
 
 export const CHROMIUM = process.env.CHROMIUM || "/usr/bin/chromium";
+/** Of the pop-ups of the address bar, each window would prepare two, as pages of their own: half of a small test's time. */
+const POPUPS = ["WebUIOmniboxPopup", "WebUIOmniboxAimPopup"];
+/** What Playwright switches off: of two such lists only the last counts. */
+const UNWANTED =
+  "AvoidUnnecessaryBeforeUnloadCheckSync,BoundaryEventDispatchTracksNodeRemoval,DestroyProfileOnBrowserClose," +
+  "DialMediaRouteProvider,GlobalMediaControls,HttpsUpgrades,LensOverlay,MediaRouter,PaintHolding," +
+  "ThirdPartyStoragePartitioning,Translate,AutoDeElevate,RenderDocument,OptimizationHints";
 const LAUNCH = {
   executablePath: CHROMIUM,
-  args: ["--no-sandbox", "--disable-background-networking"],
+  args: ["--no-sandbox", "--disable-background-networking", `--disable-features=${POPUPS},${UNWANTED}`],
 };
 const PLAIN = { javaScriptEnabled: false, locale: "en-GB" };
 const MODERN = { javaScriptEnabled: true, locale: "en-GB" };
@@ -125,12 +132,17 @@ async function play(body, store, server, browser) {
       return proxy;
     },
   };
+  /** @type {unknown[]} */
+  const failures = [];
   try {
     await body({ ...scene, page: await open() });
     await watch.settle();
-  } finally {
-    for (const end of ends.reverse()) await end();
+  } catch (error) {
+    failures.push(error);
   }
+  // All of them, even where the browser is gone: what stays open would keep the run from ending.
+  for (const end of ends.reverse()) await end().catch((error) => failures.push(error));
+  if (failures.length > 0) throw failures[0];
 }
 
 /** Sees every request, every page's headers and every complaint of the browser, in all contexts of one test. */

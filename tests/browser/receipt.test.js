@@ -17,6 +17,9 @@ const button = (page, name) => page.getByRole("button", { name, exact: true });
 /** What happened, line by line. @param {Page} page @returns {Promise<string[]>} */
 const lines = (page) => page.locator("#timeline strong").allInnerTexts();
 
+/** Waits until that has happened. @param {Page} page @param {string} line */
+const happened = (page, line) => page.locator("#timeline").getByText(line, { exact: true }).waitFor();
+
 /** @param {Page} page @param {string} word */
 const stamped = (page, word) => page.locator("#state").filter({ hasText: new RegExp(`^${word}$`) }).waitFor();
 
@@ -40,12 +43,12 @@ onBothStores("a receipt", (test) => {
 
     const recipient = await openModern();
     await recipient.goto(share.link);
-    await page.getByText("Opened once").waitFor();
+    await happened(page, "Opened once");
     await download(recipient);
     await stamped(page, "Arrived");
     assert.deepEqual(await lines(page), ["Uploaded", "Opened once", "Taken", "Arrived"]);
     assert.equal(await page.title(), "✓ Arrived · Receipt");
-    const after = await icon.evaluate((link) => link.href);
+    const after = await icon.evaluate((link) => /** @type {HTMLLinkElement} */ (link).href);
     assert.ok(after !== before && (await page.request.get(after)).ok(), after);
     assert.equal(await page.getByRole("progressbar").getAttribute("value"), await page.getByRole("progressbar").getAttribute("max"));
     assert.equal(await button(page, "Revoke").count(), 0);
@@ -80,7 +83,7 @@ onStore("embedded", "a receipt", (test) => {
     await opened(page, server, share);
     for (const times of ["once", "twice", "3 times"]) {
       await fetch(share.plain_link, { method: "POST", body: new URLSearchParams({ password: times }), redirect: "manual" });
-      await page.getByText(`Wrong password ${times}`, { exact: true }).waitFor();
+      await happened(page, `Wrong password ${times}`);
     }
     await page.getByText("Was it not your recipient? Then the link is in other hands.").waitFor();
   });
@@ -111,7 +114,7 @@ onStore("embedded", "a receipt", (test) => {
     await page.getByText("The server can’t be reached just now. What you see may be out of date").waitFor();
     await fetch(share.link);
     await between.accept();
-    await page.getByText("Opened once").waitFor();
+    await happened(page, "Opened once");
     await page.locator("#offline").waitFor({ state: "hidden" });
 
     const blind = await openModern();
@@ -122,7 +125,7 @@ onStore("embedded", "a receipt", (test) => {
     });
     await opened(blind, server, share);
     await fetch(share.link);
-    await blind.getByText("Opened twice").waitFor();
+    await happened(blind, "Opened twice");
     assert.ok(streams > 0);
   });
 
