@@ -26,7 +26,7 @@ export class Parts {
   #base;
   /** The record that the last part ended in: the next begins in it. @type {{ record: number, sealed: Bytes } | null} */
   #carried = null;
-  /** What is being read, and which record comes next. @type {{ record: number, pieces: AsyncGenerator<Bytes, void, void> } | null} */
+  /** What is being read, and which record comes next. @type {{ record: number, pieces: AsyncGenerator<Bytes, undefined, void> } | null} */
   #reading = null;
 
   /**
@@ -121,7 +121,7 @@ export class Parts {
 
   /** Nothing more is read. */
   async stop() {
-    await this.#reading?.pieces.return();
+    await this.#reading?.pieces.return(undefined);
     this.#reading = null;
   }
 }

@@ -44,7 +44,7 @@ export class Files {
    *
    * @param {number} position
    * @param {number} length
-   * @returns {AsyncGenerator<Bytes, void, void>}
+   * @returns {AsyncGenerator<Bytes, undefined, void>}
    * @throws {ChangedError}
    */
   async *from(position, length) {
