@@ -23,7 +23,8 @@ import { script } from "./trusted.js";
 /**
  * How an upload goes.
  *
- * `waiting`: it goes on by itself, as soon as it can. `failed` is final; nothing of it remains.
+ * `waiting`: it goes on by itself, as soon as it can. `failed` is final: nothing of it remains, unless another tab has it or an
+ * unfinished one lacks its files.
  *
  * @typedef {object} UploadState
  * @property {"preparing" | "sending" | "waiting" | "paused" | "done" | "failed" | "cancelled"} phase
@@ -32,8 +33,8 @@ import { script } from "./trusted.js";
  * @property {number} rate bytes a second
  * @property {number | null} secondsLeft null: can't be said
  * @property {{ code: string, retryIn?: number, name?: string }} [problem] with `waiting` and `failed`: an API's code, `offline`,
- *   `unreachable`, `changed` (a file changed or can't be read any more), `unreadable`, `needs_password` (it has to begin anew,
- *   and the password was not kept), `elsewhere` (another tab has it); seconds until the next try; the file's name
+ *   `unreachable`, `changed` (a file changed or can't be read any more), `unreadable`, `too_many_names`, `needs_password` (it has
+ *   to begin anew, and the password was not kept), `elsewhere` (another tab has it); seconds until the next try; the file's name
  * @property {import("./remember.js").ShareRecord} [share] with `done`
  */
 
