@@ -22,6 +22,21 @@ const NEVER = 2 ** 31 - 1;
 /** So often does a paused download show that it goes on, for so long: the lease would end. Milliseconds. */
 const SIGN = 4 * 60_000;
 const PAUSE = 24 * 3600_000;
+const LEASE = 15 * 60_000;
+/**
+ * Bytes that are asked for at first, and after a connection broke; twice as many each time that all of them came. What the
+ * server had sent and nobody got is charged to the claim: like this it is never much more than what did arrive since the
+ * last break, and all of them together no more than the content once again, which is what the claim allows.
+ */
+const FIRST = 4 * 2 ** 20;
+const AGAIN = 2 ** 20;
+/** So many times is a claim whose budget seems spent asked again: what a dead connection reserved is given back. */
+const SPENT = 4;
+/** So many connections in a row may break off before a byte of the content came: then there are no more bytes. */
+const BARREN = 6;
+
+/** About when a lease ends that was used just now: what is remembered of it need not be exact. */
+const soon = () => new Date(Date.now() + LEASE).toISOString();
 
 /** The stream ends before the content does. */
 class TruncatedError extends Error {
@@ -65,6 +80,10 @@ class Job {
   /** @type {Message | null} once the header is there */
   #message = null;
 
+  /** Bytes that are asked for at once. */
+  #window = FIRST;
+  /** Whether the content began to come. */
+  #answered = false;
   /** The sealed offset that comes next. */
   #at = 0;
   /** The record that is verified and written next. */
@@ -136,9 +155,9 @@ class Job {
 
   /** The token is remembered before the server hears of it: whatever breaks now, it is the same claim. */
   async #ask() {
-    const { id, secret, keys } = this.start;
-    const claim = encode(randomToken());
-    const record = { id, claim, secret, keys, state: /** @type {const} */ ("asked"), leaseExpiresAt: new Date().toISOString() };
+    const { id, secret, keys, manifest, size } = this.start;
+    /** @type {import("./remember.js").ClaimRecord} */
+    const record = { id, claim: encode(randomToken()), secret, keys, manifest, size, state: "asked", leaseExpiresAt: soon() };
     await remember.put("claims", record);
     return record;
   }
@@ -151,7 +170,7 @@ class Job {
 
   async #claim() {
     this.#tell("claiming");
-    const { id, keys, manifest, size, kind } = this.start;
+    const { id, keys, size, kind } = this.start;
     const ask = () => api.claim(id, encode(keys.proof), this.#record.claim, this.#stop.signal);
     const grant = await new Backoff().insist(ask, {
       signal: this.#stop.signal,
@@ -159,7 +178,7 @@ class Job {
     });
     if (grant.size !== size) throw new CorruptError("another size than the share's");
     const staged = kind === "staged" ? id : undefined;
-    await this.#note({ state: "granted", manifest, size, leaseExpiresAt: grant.lease_expires_at, staged });
+    await this.#note({ state: "granted", leaseExpiresAt: grant.lease_expires_at, staged });
   }
 
   /** Opens where the bytes go, and finds what is there already. */
@@ -187,35 +206,47 @@ class Job {
   }
 
   async #receive() {
+    this.#back();
+    this.#window = FIRST;
     const backoff = new Backoff();
-    let faulty = -1;
-    let ended = -1;
+    /** Where it went wrong last: the record that did not verify, and the offset after which nothing came. */
+    let [faulty, ended] = [-1, -1];
+    let [barren, spent] = [0, 0];
     for (;;) {
       if (this.#paused) await this.#wait();
       this.#attempt = new AbortController();
       const signal = AbortSignal.any([this.#stop.signal, this.#attempt.signal]);
       const from = this.#at;
+      this.#answered = false;
       try {
-        if (this.#at < this.start.size) await this.#read(signal);
+        while (this.#at < this.start.size) await this.#read(signal);
         return await this.#land(this.records);
       } catch (error) {
         this.#stop.signal.throwIfAborted();
-        if (this.#at > from) backoff.reset();
+        if (this.#at > from) {
+          backoff.reset();
+          [barren, spent] = [0, 0];
+        }
         if (error === PAUSED) continue;
+        this.#window = AGAIN;
         if (error instanceof CorruptError) {
           // The network may have done it: once more from there.
           if (faulty === this.#next) throw error;
           faulty = this.#next;
           this.#back();
-        } else if (error instanceof TruncatedError) {
+          continue;
+        }
+        if (error instanceof TruncatedError) {
           if (ended === this.#at) throw error;
           ended = this.#at;
-        } else {
-          const milliseconds = backoff.next(error);
-          this.#tell("waiting", problem(error, milliseconds));
-          const fixed = error instanceof api.ApiError && error.retryAfter !== null;
-          await sleep(milliseconds, { signal, fixed }).catch(() => this.#stop.signal.throwIfAborted());
+          continue;
         }
+        if (this.#answered && this.#at === from && ++barren === BARREN) throw new TruncatedError("nothing more comes");
+        const isSpent = error instanceof api.ApiError && error.code === "budget_spent" && ++spent < SPENT;
+        const milliseconds = backoff.next(isSpent ? new api.Unreachable("spent, perhaps") : error);
+        this.#tell("waiting", problem(error, milliseconds));
+        const fixed = isSpent || (error instanceof api.ApiError && error.retryAfter !== null);
+        await sleep(milliseconds, { signal, fixed }).catch(() => this.#stop.signal.throwIfAborted());
       }
     }
   }
@@ -239,7 +270,7 @@ class Job {
   }
 
   /**
-   * Reads what is left of the content, over one connection.
+   * Reads what comes next of the content, over one connection.
    *
    * @param {AbortSignal} signal
    */
@@ -255,18 +286,21 @@ class Job {
       });
     try {
       const from = this.#at;
+      const until = Math.min(size, from + this.#window);
       const answer = await reached(
         fetch(api.contentOf(id, this.#record.claim), {
-          headers: { range: `bytes=${from}-` },
+          headers: { range: `bytes=${from}-${until === size ? "" : until - 1}` },
           cache: "no-store",
           signal: AbortSignal.any([signal, connection.signal]),
         }),
       );
       if (!answer.ok) throw await api.refusal(answer);
       checkRange(answer, from, size);
+      this.#answered = true;
       this.#tell("receiving");
-      for await (const bytes of pieces(answer, reached, dog)) await this.#take(bytes);
-      if (this.#at < size) throw new TruncatedError(`ends at ${this.#at} of ${size}`);
+      for await (const bytes of pieces(answer, reached, dog)) await this.#take(bytes, until);
+      if (this.#at < until) throw new TruncatedError(`ends at ${this.#at} of ${until}`);
+      this.#window *= 2;
     } finally {
       dog.stop();
       connection.abort();
@@ -279,11 +313,12 @@ class Job {
    * Puts records together, and unseals each that is whole but the last: that one waits for the end of the stream.
    *
    * @param {Uint8Array<ArrayBuffer>} bytes
+   * @param {number} until where what was asked for ends
    */
-  async #take(bytes) {
+  async #take(bytes, until) {
     const { size, keys } = this.start;
     while (bytes.length > 0) {
-      if (this.#at === size) throw new CorruptError("something follows the end");
+      if (this.#at === until) throw new CorruptError("something follows the end");
       const index = Math.floor((this.#at - HEADER) / RECORD);
       const start = index < 0 ? 0 : HEADER + index * RECORD;
       const length = index < 0 ? HEADER : Math.min(RECORD, size - start);
@@ -342,7 +377,7 @@ class Job {
     const progress = { salt: this.#message.salt, record: this.#next, crcs: [...this.#whole.crcs] };
     this.#noted = this.#received;
     await this.#sink.flush();
-    this.#noting = this.#note({ progress });
+    this.#noting = this.#note({ progress, leaseExpiresAt: soon() });
     this.#noting.catch(() => {});
   }
 

@@ -41,9 +41,9 @@
  * @property {string} claim the token
  * @property {string} secret base64url
  * @property {import("./seal.js").Keys} keys
- * @property {import("./seal.js").Manifest} [manifest] once the claim is granted
- * @property {number} [size] bytes of sealed content
- * @property {string} [leaseExpiresAt]
+ * @property {import("./seal.js").Manifest} manifest
+ * @property {number} size bytes of sealed content
+ * @property {string} leaseExpiresAt about when
  * @property {"asked" | "granted" | "arrived" | "finished"} state asked: perhaps granted; arrived: verified, and not yet finished
  * @property {number} [finishedAt] ms
  * @property {{ salt: Uint8Array, record: number, crcs: number[] }} [progress] how much of the content is verified and on disk: its
