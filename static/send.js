@@ -1,1 +1,222 @@
-export {};
+// The page that sends: what is chosen, and what comes of it.
+
+import { Chosen } from "./lib/chosen.js";
+import { acceptDrops } from "./lib/drops.js";
+import { ofBlob, ofClipboard, ofInput } from "./lib/files.js";
+import { visible } from "./lib/names.js";
+import { forget, get } from "./lib/remember.js";
+import { showResult } from "./lib/result.js";
+import { watch } from "./lib/sending.js";
+import { contentsOf, namesOf } from "./lib/share.js";
+import { Shares } from "./lib/shares.js";
+import { recall, remember, settle, terms } from "./lib/terms.js";
+import { t } from "./lib/text.js";
+import { announce, byId, size } from "./lib/ui.js";
+import { showUnfinished } from "./lib/unfinished.js";
+import { goOn, send } from "./lib/upload.js";
+
+const form = /** @type {HTMLFormElement} */ (byId("send"));
+const file = /** @type {HTMLInputElement} */ (byId("file"));
+const text = /** @type {HTMLTextAreaElement} */ (byId("text"));
+const limit = Number(form.dataset.maxSize);
+const chosen = new Chosen(byId("chosen"), reconsider);
+const shares = new Shares(byId("shares-place"));
+
+if (globalThis.isSecureContext && globalThis.crypto?.subtle) begin();
+else stayPlain();
+
+function begin() {
+  arrange();
+  settle();
+  form.addEventListener("submit", submit);
+  file.addEventListener("change", () => take(ofInput(file), file));
+  byId("folder").addEventListener("click", chooseFolder);
+  text.addEventListener("input", reconsider);
+  acceptDrops(() => !form.hidden, ({ sources, empty, unreadable }) => {
+    take(sources);
+    leftOut("send.empty", empty);
+    leftOut("send.unreadable", unreadable);
+  });
+  document.addEventListener("paste", paste);
+  waiting();
+  shares.refresh();
+  takeShared();
+  if (document.readyState === "complete") offerToPhones();
+  else addEventListener("load", offerToPhones);
+}
+
+/** Files first: only a form without scripts has to settle everything before them. */
+function arrange() {
+  form.prepend(byId("what"), /** @type {Element} */ (form.querySelector(".tear")));
+  byId("terms").firstElementChild?.append(/** @type {Element} */ (byId("password").closest(".field")));
+  byId("sealing").textContent = t("send.sealing");
+  form.dataset.ready = "";
+}
+
+/** Here a browser can't seal: the form stays as it is without scripts. */
+function stayPlain() {
+  form.dataset.plain = "";
+  byId("sealing").textContent = t("send.insecure");
+}
+
+/* What is sent. */
+
+/**
+ * @param {import("./lib/files.js").Source[]} sources
+ * @param {HTMLInputElement} [input] whose choice it was: choosing again adds
+ */
+function take(sources, input) {
+  if (input) input.value = "";
+  byId("remark").textContent = "";
+  if (sources.length === 0) return;
+  chosen.add(sources);
+  announce(chosen.sum);
+}
+
+function chooseFolder() {
+  const input = document.createElement("input");
+  input.type = "file";
+  input.webkitdirectory = true;
+  input.addEventListener("change", () => take(ofInput(input)));
+  input.click();
+}
+
+/**
+ * @param {"send.empty" | "send.unreadable"} key
+ * @param {string[]} names
+ */
+function leftOut(key, names) {
+  if (names.length > 0) byId("remark").textContent += ` ${t(key, { n: names.length, name: visible(names[0]) })}`;
+}
+
+/** @param {ClipboardEvent} event */
+function paste(event) {
+  const { target, clipboardData } = event;
+  const words = clipboardData?.getData("text/plain") ?? "";
+  const files = ofClipboard(clipboardData);
+  const writing = target instanceof Element && target.closest("input:not([type=file]), textarea") !== null;
+  // Where one writes, text is what is meant.
+  if (form.hidden || (writing && (words !== "" || files.length === 0))) return;
+  if (files.length > 0) take(files);
+  else if (words !== "") write(words);
+  else return;
+  event.preventDefault();
+}
+
+/** @param {string} words */
+function write(words) {
+  /** @type {HTMLDetailsElement} */ (byId("instead")).open = true;
+  text.value += words;
+  text.focus();
+  reconsider();
+}
+
+/** From now on a phone's share menu can hand things to this page. */
+async function offerToPhones() {
+  const { serviceWorker } = await import("./lib/save.js");
+  // A browser that has none has no such menu either.
+  await serviceWorker().catch(() => {});
+}
+
+/** What a phone's share menu handed to the service worker. */
+async function takeShared() {
+  const id = new URLSearchParams(location.search).get("shared");
+  if (id === null) return;
+  history.replaceState(null, "", "/");
+  const shared = await get("shared", id);
+  if (!shared) return;
+  take(shared.files.map((file) => ofBlob(file, file.name)));
+  if (shared.text) write(shared.text);
+  await forget("shared", id);
+}
+
+/** All files, and the text beside them as one of them. */
+function sources() {
+  if (chosen.sources.length === 0 || text.value === "") return chosen.sources;
+  return [...chosen.sources, ofBlob(new Blob([text.value], { type: "text/plain; charset=utf-8" }), t("send.text.name"))];
+}
+
+/** What is chosen is another: what was said about it may be past. Gives whether it can be sent. */
+function reconsider() {
+  const summary = /** @type {HTMLElement} */ (byId("instead").firstElementChild);
+  summary.textContent = t(chosen.sources.length > 0 ? "send.as_well" : "send.instead");
+  const excess = chosen.size + new Blob([text.value]).size - limit;
+  complain(excess > 0 ? t("send.over", { size: size(excess), max: size(limit) }) : "");
+  return excess <= 0;
+}
+
+/** @param {string} problem */
+function complain(problem) {
+  const place = byId("problem");
+  if (place.textContent !== problem) place.textContent = problem;
+  file.toggleAttribute("aria-invalid", problem !== "");
+}
+
+/* What comes of it. */
+
+/** @param {SubmitEvent} event */
+async function submit(event) {
+  event.preventDefault();
+  if (!reconsider()) return file.focus();
+  const files = sources();
+  if (files.length === 0 && text.value === "") {
+    complain(t("send.nothing"));
+    return file.focus();
+  }
+  remember();
+  const order = { ...terms(), sources: files, text: files.length > 0 ? undefined : text.value, part: Number(form.dataset.part) };
+  const names = files.map(({ name }) => name);
+  const what = namesOf({ text: files.length === 0, names, files: names.length });
+  await run(what, order.password, (told) => send(order, told));
+}
+
+/**
+ * Shows an upload in place of the form, and then what came of it.
+ *
+ * @param {string} what in words
+ * @param {string} password where it is known
+ * @param {Parameters<typeof watch>[2]} begin
+ */
+async function run(what, password, begin) {
+  form.hidden = true;
+  byId("remark").textContent = "";
+  byId("unfinished-place").replaceChildren();
+  const { phase, share } = await watch(/** @type {HTMLElement} */ (form.parentElement), what, begin);
+  if (share) return finished(share, password);
+  form.hidden = false;
+  if (phase === "cancelled") byId("remark").textContent = t("send.cancelled");
+  await waiting();
+  byId("submit").focus();
+}
+
+/**
+ * @param {import("./lib/remember.js").ShareRecord} share
+ * @param {string} password
+ */
+function finished(share, password) {
+  byId("start").hidden = true;
+  document.body.dataset.view = "result";
+  showResult(byId("result-place"), share, password, another);
+  shares.refresh();
+}
+
+/** The form as it was in the beginning. */
+function another() {
+  byId("result-place").replaceChildren();
+  delete document.body.dataset.view;
+  document.title = "OneTimeShare";
+  form.reset();
+  chosen.clear();
+  recall();
+  form.hidden = false;
+  byId("start").hidden = false;
+  waiting();
+  file.focus();
+}
+
+/** Shows the uploads that wait to go on. */
+function waiting() {
+  return showUnfinished(byId("unfinished-place"), (record, files) =>
+    run(contentsOf(record.manifest), "", (told) => goOn(record, files, told)),
+  );
+}

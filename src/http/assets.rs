@@ -1,50 +1,168 @@
-//! Stylesheet and icon, in the binary, under an address that changes with them.
+//! What pages load: everything below `static`, in the binary, under an address that changes with it, compressed once.
 
-use std::fmt::Write;
+mod modules;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::sync::LazyLock;
 
 use axum::extract::Path;
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, header};
+use axum::response::{Html, IntoResponse, Response};
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use include_dir::{Dir, include_dir};
 
 use super::error::Error;
 use crate::share::Digest;
+use crate::text::Lang;
 
-const ASSETS: [(&str, &str, &[u8]); 2] = [
-    ("app.css", "text/css; charset=utf-8", include_bytes!("../../static/app.css")),
-    ("icon.svg", "image/svg+xml", include_bytes!("../../static/icon.svg")),
+pub(super) use self::modules::imported;
+
+static FOLDER: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/static");
+
+/// Media types by a name's ending. What has another is no asset.
+const TYPES: [(&str, &str); 6] = [
+    (".css", "text/css; charset=utf-8"),
+    (".js", "text/javascript; charset=utf-8"),
+    (".mjs", "text/javascript; charset=utf-8"),
+    (".png", "image/png"),
+    (".svg", "image/svg+xml"),
+    (".webmanifest", "application/manifest+json"),
 ];
 const FOREVER: &str = "public, max-age=31536000, immutable";
+const A_DAY: &str = "public, max-age=86400";
 
-static PREFIX: LazyLock<String> = LazyLock::new(|| {
-    let digest = Digest::of(&ASSETS.map(|(_, _, bytes)| bytes).concat());
-    digest.0[..4].iter().fold("/static/".to_owned(), |mut prefix, byte| {
-        let _ = write!(prefix, "{byte:02x}");
-        prefix
-    })
-});
+static ASSETS: LazyLock<Assets> = LazyLock::new(Assets::load);
+
+struct Assets {
+    /// Where they are, without a closing slash: `/static/1a2b3c4d`.
+    prefix: String,
+    /// By their path below it.
+    files: BTreeMap<String, Asset>,
+}
+
+struct Asset {
+    media_type: &'static str,
+    plain: Bytes,
+    /// Only where it is smaller.
+    gzip: Option<Bytes>,
+}
+
+impl Assets {
+    fn load() -> Self {
+        let mut files = BTreeMap::new();
+        collect(&FOLDER, &mut files);
+        let manifest = files.remove("manifest.webmanifest").unwrap_or_default();
+        let manifest = String::from_utf8_lossy(&manifest).into_owned();
+        let scripts: Vec<Bytes> =
+            files.iter().filter(|(path, _)| is_script(path)).map(|(_, code)| code.clone()).collect();
+        for lang in Lang::ALL {
+            let description = lang.text("manifest.description");
+            let manifest = manifest.replace("{description}", description).replace("{lang}", lang.tag());
+            files.insert(format!("manifest.{lang}.webmanifest"), manifest.into());
+            files.insert(modules::words_path(lang), modules::words(lang, &scripts).into());
+        }
+        let everything: Vec<u8> = files.iter().flat_map(|(path, bytes)| [path.as_bytes(), bytes].concat()).collect();
+        let prefix = Digest::of(&everything).0[..4].iter().fold("/static/".to_owned(), |mut prefix, byte| {
+            let _ = write!(prefix, "{byte:02x}");
+            prefix
+        });
+        let files = files.into_iter().filter_map(|(path, plain)| {
+            let media_type = media_type(&path)?;
+            let gzip = Some(gzip(&plain, Compression::best())).filter(|gzip| gzip.len() < plain.len());
+            Some((path, Asset { media_type, plain, gzip }))
+        });
+        Self { prefix, files: files.collect() }
+    }
+}
+
+fn collect(folder: &'static Dir<'static>, files: &mut BTreeMap<String, Bytes>) {
+    folder.dirs().for_each(|folder| collect(folder, files));
+    let assets = folder.files().filter_map(|file| Some((file.path().to_str()?, file.contents())));
+    let assets = assets.filter(|(path, _)| media_type(path).is_some());
+    files.extend(assets.map(|(path, bytes)| (path.to_owned(), Bytes::from_static(bytes))));
+}
+
+fn media_type(path: &str) -> Option<&'static str> {
+    TYPES.iter().find(|(ending, _)| path.ends_with(ending)).map(|(_, media_type)| *media_type)
+}
+
+fn is_script(path: &str) -> bool {
+    media_type(path).is_some_and(|media_type| media_type.starts_with("text/javascript"))
+}
 
 /// Where the assets of this version are, without a closing slash.
 pub(super) fn prefix() -> &'static str {
-    &PREFIX
+    &ASSETS.prefix
 }
 
-/// `GET /static/{version}/{name}`.
-pub(super) async fn asset(Path((version, name)): Path<(String, String)>) -> Result<Response, Error> {
-    let (_, media_type, bytes) = ASSETS.iter().find(|(known, ..)| *known == name).ok_or(Error::NotFound)?;
+/// `GET /static/{version}/{path}`.
+pub(super) async fn asset(
+    Path((version, path)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
     // An older page may still ask by an older version: it gets today's, and asks again.
-    let current = prefix().ends_with(&version);
-    let cache = if current { FOREVER } else { "no-cache" };
-    Ok(([(header::CONTENT_TYPE, *media_type), (header::CACHE_CONTROL, cache)], *bytes).into_response())
+    let current = prefix().ends_with(&format!("/{version}"));
+    answer(&path, &headers, if current { FOREVER } else { "no-cache" })
+}
+
+/// `GET /sw.js`: at the root, because it may look after what lies below its own address only.
+pub(super) async fn service_worker(headers: HeaderMap) -> Result<Response, Error> {
+    answer("sw.js", &headers, "no-cache")
 }
 
 /// `GET /favicon.ico`: browsers that don't read the page ask for it.
-pub(super) async fn icon() -> Response {
-    let (_, media_type, bytes) = ASSETS[1];
-    ([(header::CONTENT_TYPE, media_type), (header::CACHE_CONTROL, "public, max-age=86400")], bytes).into_response()
+pub(super) async fn icon(headers: HeaderMap) -> Result<Response, Error> {
+    answer("icon.svg", &headers, A_DAY)
 }
 
 /// `GET /api/v1/openapi.yaml`.
 pub(super) async fn openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/yaml")], include_str!("../../static/openapi.yaml")).into_response()
 }
+
+fn answer(path: &str, headers: &HeaderMap, cache: &'static str) -> Result<Response, Error> {
+    let asset = ASSETS.files.get(path).ok_or(Error::NotFound)?;
+    let about =
+        [(header::CONTENT_TYPE, asset.media_type), (header::CACHE_CONTROL, cache), (header::VARY, "Accept-Encoding")];
+    Ok(match asset.gzip.as_ref().filter(|_| takes_gzip(headers)) {
+        Some(gzip) => (about, [(header::CONTENT_ENCODING, "gzip")], gzip.clone()).into_response(),
+        None => (about, asset.plain.clone()).into_response(),
+    })
+}
+
+/// A page, compressed where the client takes that.
+///
+/// Only for pages without secrets: where an answer holds a secret and something that a stranger chose, its length under compression
+/// gives the secret away bit by bit (BREACH). The pages that a script fills are the same for everybody; links with a secret or a
+/// token in their path lead to others, and so does the form.
+pub(super) fn page(html: String, headers: &HeaderMap) -> Response {
+    let vary = [(header::VARY, "Accept-Encoding")];
+    if !takes_gzip(headers) {
+        return (vary, Html(html)).into_response();
+    }
+    let gzip = gzip(html.as_bytes(), Compression::fast());
+    (vary, [(header::CONTENT_ENCODING, "gzip")], Html(gzip)).into_response()
+}
+
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+        let refused = weight.trim().strip_prefix("q=").is_some_and(|q| q.trim().parse() == Ok(0.0));
+        name.trim().eq_ignore_ascii_case("gzip") && !refused
+    })
+}
+
+fn gzip(plain: &[u8], level: Compression) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 2), level);
+    // Writing to memory does not fail.
+    let written = encoder.write_all(plain).and_then(|()| encoder.finish());
+    written.unwrap_or_default().into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,12 +2,13 @@
 
 use askama::Template;
 use axum::extract::{Path, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 
 use super::client::{Client, named, share_id};
 use super::error::Error;
-use super::{App, views};
+use super::status::UPLOAD_PART;
+use super::{App, assets, views};
 use crate::ledger::{self, Attempt, Revoker, Share};
 use crate::seal::{Keys, Manifest, plain_len};
 use crate::share::{ShareId, Token};
@@ -15,7 +16,12 @@ use crate::store::{self, now};
 use crate::text::Lang;
 
 /// `GET /`.
-pub(super) async fn send(State(app): State<App>, client: Client, lang: Lang) -> Result<Response, Error> {
+pub(super) async fn send(
+    State(app): State<App>,
+    client: Client,
+    lang: Lang,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
     let page = views::Send {
         page: app.page(lang),
         public_url: &client.origin,
@@ -23,8 +29,9 @@ pub(super) async fn send(State(app): State<App>, client: Client, lang: Lang) -> 
         default_expires_in: app.config.default_expires_in,
         max_expires_in: app.config.max_expires_in,
         max_downloads: app.config.max_downloads,
+        upload_part: UPLOAD_PART,
     };
-    html(&page)
+    Ok(assets::page(render(&page)?, &headers))
 }
 
 /// `GET /s/{id}`: counts a look at a share that waits.
@@ -33,6 +40,7 @@ pub(super) async fn sealed(
     lang: Lang,
     Path(id): Path<String>,
     method: Method,
+    headers: HeaderMap,
 ) -> Result<Response, Error> {
     let id = share_id(&id)?;
     let waits = if method == Method::GET {
@@ -44,7 +52,8 @@ pub(super) async fn sealed(
         }
     };
     let status = if waits { StatusCode::OK } else { StatusCode::NOT_FOUND };
-    Ok((status, html(&views::Sealed { page: app.page(lang), id })?).into_response())
+    let page = render(&views::Sealed { page: app.page(lang), id })?;
+    Ok((status, assets::page(page, &headers)).into_response())
 }
 
 /// `GET /s/{id}/{secret}`: what the plain link leads to.
@@ -111,8 +120,10 @@ pub(super) async fn sealed_receipt(
     State(app): State<App>,
     lang: Lang,
     Path(id): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Response, Error> {
-    html(&views::SealedReceipt { page: app.page(lang), id: share_id(&id)? })
+    let page = views::SealedReceipt { page: app.page(lang), id: share_id(&id)? };
+    Ok(assets::page(render(&page)?, &headers))
 }
 
 /// `GET /r/{id}/{owner token}`.
@@ -151,5 +162,9 @@ async fn withdraw(app: &App, id: &str, owner: &str) -> Result<(), Error> {
 }
 
 fn html(page: &impl Template) -> Result<Response, Error> {
-    Ok(Html(page.render().map_err(|_| Error::Internal)?).into_response())
+    Ok(Html(render(page)?).into_response())
+}
+
+fn render(page: &impl Template) -> Result<String, Error> {
+    page.render().map_err(|_| Error::Internal)
 }

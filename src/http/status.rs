@@ -14,7 +14,7 @@ use super::{App, views};
 use crate::text::Lang;
 
 /// What a client that resumes well sends at once: small enough to lose, large enough to be quick.
-const UPLOAD_PART: u64 = 16 << 20;
+pub(super) const UPLOAD_PART: u64 = 16 << 20;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 #[derive(Serialize)]

@@ -34,6 +34,8 @@ pub struct Send<'a> {
     pub max_expires_in: Duration,
     /// How many downloads a share may have.
     pub max_downloads: u32,
+    /// Bytes that a script should send at once.
+    pub upload_part: u64,
 }
 
 impl Send<'_> {

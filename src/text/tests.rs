@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::*;
 
-/// Keys that are put together where they are used, by what they begin with.
-const BUILT: [&str; 2] = ["error.", "problem."];
+/// Keys that the program puts together, by what they begin with.
+const BUILT: &str = "problem.";
 
 fn texts(lang: Lang) -> BTreeMap<String, String> {
     serde_json::from_str(lang.file()).unwrap()
@@ -40,10 +40,10 @@ fn code() -> BTreeMap<String, String> {
     code
 }
 
-/// What stands between double quotes behind each `call`: the keys of texts, and what a built key begins with.
-fn named<'a>(code: &'a str, call: &str) -> Vec<&'a str> {
+/// What stands in `call("…")`, with these quotes.
+fn named<'a>(code: &'a str, call: &str, quote: char) -> Vec<&'a str> {
     let calls = code.match_indices(call).filter(|(at, _)| !code[..*at].ends_with(|c: char| c.is_alphanumeric()));
-    calls.filter_map(|(at, _)| code[at + call.len()..].trim_start().strip_prefix('"')?.split('"').next()).collect()
+    calls.filter_map(|(at, _)| code[at + call.len()..].trim_start().strip_prefix(quote)?.split(quote).next()).collect()
 }
 
 #[test]
@@ -99,19 +99,20 @@ fn every_key_that_is_named_has_a_text() {
     let mut seen = 0;
     for (path, code) in code().into_iter().filter(|(path, _)| !path.ends_with("tests.rs")) {
         let script = path.ends_with(".js");
-        for key in named(&code, "t(") {
+        for key in named(&code, "t(", '"') {
             seen += 1;
             assert!(has(key) || script && has(&format!("{key}.other")), "{path}: {key}");
             let elements = texts.get(key).is_some_and(|text| text.contains('<'));
             assert!(!(script && elements), "{path}: {key} has elements, which a script would show as text");
         }
-        for key in named(&code, "n(").into_iter().filter(|_| !script) {
+        for key in named(&code, "n(", '"').into_iter().filter(|_| !script) {
             seen += 1;
             assert!(has(&format!("{key}.other")), "{path}: {key}");
         }
-        for rest in code.split("t(`").skip(1).filter(|_| script) {
-            let stem = rest.split("${").next().unwrap();
-            assert!(BUILT.contains(&stem), "{path}: {stem} is no declared beginning of built keys");
+        for literal in named(&code, "t(", '`') {
+            let beginning = literal.split("${").next().unwrap();
+            let whole = texts.keys().any(|key| key.starts_with(beginning)) && beginning.ends_with('.');
+            assert!(whole, "{path}: `{beginning}` begins no key");
         }
     }
     assert!(seen > 50, "only {seen} keys were found: the check reads the code wrongly");
@@ -120,10 +121,14 @@ fn every_key_that_is_named_has_a_text() {
 #[test]
 fn every_text_is_used() {
     let code: Vec<String> = code().into_values().collect();
+    let in_key = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+    let literals = code.iter().flat_map(|code| code.split('`').filter_map(|literal| literal.split_once("${")));
+    let built = literals.map(|(beginning, _)| beginning).chain([BUILT]);
+    let built: Vec<&str> = built.filter(|text| text.ends_with('.') && text.chars().all(in_key)).collect();
     for key in texts(Lang::En).into_keys() {
         let stem = key.strip_suffix(".one").or(key.strip_suffix(".other"));
         let named = |key: &str| code.iter().any(|code| code.contains(&format!("\"{key}\"")));
-        let built = BUILT.iter().any(|stem| key.starts_with(stem));
+        let built = built.iter().any(|beginning| key.starts_with(beginning));
         assert!(built || named(&key) || stem.is_some_and(named), "nobody says {key}");
     }
 }

@@ -16,7 +16,7 @@ export class ApiError extends Error {
     super(problem.detail ?? `status ${status}`);
     this.name = "ApiError";
     this.status = status;
-    this.code = problem.code ?? (status >= 500 ? "internal" : "bad_request");
+    this.code = problem.code ?? CODES[status] ?? (status >= 500 ? "internal" : "bad_request");
     /** Why a share is gone: claimed, finished, expired, revoked or lapsed; with 410 only. */
     this.reason = problem.reason;
     /** When that was, RFC 3339. */
@@ -26,6 +26,9 @@ export class ApiError extends Error {
     this.foreign = foreign;
   }
 }
+
+/** What a HEAD, whose answer has no body, would have said. @type {Record<number, string>} */
+const CODES = { 404: "not_found", 410: "gone", 503: "store_unavailable" };
 
 /** No answer came: no network, no server, or too late. The same call may be repeated. */
 export class Unreachable extends Error {}
@@ -265,7 +268,8 @@ export const receipt = async (id, owner) => (await call("GET", `/api/v1/receipts
 export async function* receipts(id, owner, signal) {
   const headers = { accept: "text/event-stream" };
   const answer = await call("GET", `/api/v1/receipts/${id}/events`, { bearer: owner, headers, signal, patience: 0 });
-  const reader = /** @type {ReadableStream<Uint8Array>} */ (answer.body).pipeThrough(new TextDecoderStream()).getReader();
+  const decoder = /** @type {ReadableWritablePair<string, Uint8Array>} */ (/** @type {unknown} */ (new TextDecoderStream()));
+  const reader = /** @type {ReadableStream<Uint8Array>} */ (answer.body).pipeThrough(decoder).getReader();
   let text = "";
   for (;;) {
     const { value, done } = await reader.read();

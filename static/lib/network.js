@@ -8,38 +8,46 @@ const SHORTEST = 1000;
 const LONGEST = 30_000;
 /** So long may no byte move, in milliseconds, before a connection counts as dead. */
 export const STALL = 30_000;
-/** The same once the network changed or the machine woke: what is still alive shows it soon. */
-const SUSPECT = 5000;
+/** The same once the network changed: what is still alive shows it soon. */
+const SUSPECT = 10_000;
 /** What fails again and again does not recover by being asked: a defect, or a proxy that refuses. Two minutes or so. */
-const TRIES = 8;
+export const TRIES = 8;
 
-/** @type {Set<() => void>} */
+/** @type {Set<(changed: boolean) => void>} */
 const sleepers = new Set();
 
 /**
  * Calls `heard` whenever the network may be back.
  *
- * @param {() => void} heard
+ * @param {(changed: boolean) => void} heard `changed`: connections from before may be dead
  * @returns {() => void} ends that
  */
 export function onWake(heard) {
-  const own = () => heard();
+  const own = (/** @type {boolean} */ changed) => heard(changed);
   sleepers.add(own);
   return () => void sleepers.delete(own);
 }
 
-/** The network may be back: who waits tries at once, and a connection that moves nothing has little time left. */
+/** The network may be back: whoever waits tries at once. */
 export function wake() {
-  for (const heard of [...sleepers]) heard();
+  hear(false);
+}
+
+/** The network is another one: as `wake`, and a connection that moves nothing has little time left. */
+export function suspect() {
+  hear(true);
+}
+
+/** @param {boolean} changed */
+function hear(changed) {
+  for (const heard of [...sleepers]) heard(changed);
 }
 
 // A worker learns of the network only in some browsers, and of sleep in none: its page passes these on.
-globalThis.addEventListener?.("online", wake);
-globalThis.addEventListener?.("pageshow", wake);
-if (globalThis.document) {
-  document.addEventListener("resume", wake);
-  document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && wake());
-}
+globalThis.addEventListener?.("online", suspect);
+const page = /** @type {{ document?: any }} */ (globalThis).document;
+page?.addEventListener("resume", suspect);
+page?.addEventListener("visibilitychange", () => page.visibilityState === "visible" && wake());
 
 /**
  * Whether the same request may succeed later.
@@ -158,7 +166,9 @@ export class Watchdog {
   constructor(bark, patience = STALL) {
     this.#bark = bark;
     this.#patience = patience;
-    this.#unhear = onWake(() => this.#set(Math.min(this.#deadline, performance.now() + SUSPECT)));
+    this.#unhear = onWake((changed) => {
+      if (changed) this.#set(Math.min(this.#deadline, performance.now() + SUSPECT));
+    });
     this.feed();
   }
 

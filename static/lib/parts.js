@@ -112,7 +112,6 @@ export class Parts {
   #files;
   #manifest;
   #message;
-  #size;
   #records;
   /** Where the content's first record begins. */
   #base;
@@ -129,7 +128,7 @@ export class Parts {
     this.#files = files;
     this.#manifest = manifest;
     this.#message = message;
-    this.#size = size;
+    this.size = size;
     this.#records = Math.max(1, Math.ceil(files.length / PLAIN));
     this.#base = manifest.length + HEADER;
     /** Bytes of the whole upload. */
@@ -145,8 +144,8 @@ export class Parts {
    * @throws {ChangedError}
    */
   async seal(index) {
-    const from = index * this.#size;
-    const part = new Uint8Array(Math.min(this.#size, this.length - from));
+    const from = index * this.size;
+    const part = new Uint8Array(Math.min(this.size, this.length - from));
     const place = (/** @type {number} */ at, /** @type {Bytes} */ bytes) => {
       const [first, end] = [Math.max(at, from), Math.min(at + bytes.length, from + part.length)];
       if (first < end) part.set(bytes.subarray(first - at, end - at), first - from);
@@ -185,7 +184,8 @@ export class Parts {
     const unit = (/** @type {number} */ number) => {
       const begin = first + number * UNIT;
       if (begin > last) return;
-      const bytes = this.#files.read(begin * PLAIN, Math.min(Math.min(begin + UNIT, last + 1) * PLAIN, this.#files.length));
+      const end = Math.min(begin + UNIT, last + 1);
+      const bytes = this.#files.read(begin * PLAIN, Math.min(end * PLAIN, this.#files.length));
       // A failure is told to whoever asks for these bytes.
       bytes.catch(() => {});
       units.set(number, bytes);

@@ -9,8 +9,8 @@
  * @property {string} owner owner token
  * @property {string} secret base64url
  * @property {import("./seal.js").Keys} keys
- * @property {Uint8Array} manifestSalt
- * @property {Uint8Array} contentSalt
+ * @property {import("./seal.js").Bytes} manifestSalt
+ * @property {import("./seal.js").Bytes} contentSalt
  * @property {import("./seal.js").Manifest} manifest
  * @property {number} manifestLength bytes of the sealed manifest
  * @property {number} length bytes of sealed manifest and sealed content

@@ -95,12 +95,19 @@ export function randomToken() {
 }
 
 /**
+ * @typedef {object} Keys
+ * @property {Bytes} content key material of the content's message
+ * @property {Bytes} manifest key material of the manifest's
+ * @property {Bytes} proof
+ * @property {string} verifier its SHA-256, in hex
+ */
+
+/**
  * The keys that a link opens. With a password it takes a core for some tenths of a second.
  *
  * @param {Bytes} secret 16 bytes
  * @param {string} [password] undefined or empty: none
- * @returns {Promise<{ content: Bytes, manifest: Bytes, proof: Bytes, verifier: string }>} key material of the content's
- *   and the manifest's message; the proof, and its SHA-256 in hex
+ * @returns {Promise<Keys>}
  */
 export async function deriveKeys(secret, password) {
   if (secret.length !== 16) throw new RangeError("a secret has 16 bytes");

@@ -1,19 +1,23 @@
-// Every page in every state that one can bring about in a minute.
+// Every page in every state that one can bring about in a minute: first without JavaScript, then with it.
 
 import assert from "node:assert/strict";
 import { setTimeout as pause } from "node:timers/promises";
 
+import { decode, deriveKeys, encode, randomToken } from "../../static/lib/seal.js";
 import { sent } from "./harness.js";
 
 const NOTE = "Hi Ada,\nthe contract, and the photos of the day. Please look at page 4 first.";
 
+/** @typedef {import("playwright-core").Page} Page */
+/** @typedef {[name: string, visit: (page: Page) => Promise<unknown>][]} States names, and how to get there */
+
 /**
- * Brings the pages about.
+ * Brings about the pages without JavaScript.
  *
  * @param {string} server
- * @returns {Promise<[string, (page: import("playwright-core").Page) => Promise<unknown>][]>} names, and how to get there
+ * @returns {Promise<States>}
  */
-export async function gallery(server) {
+export async function plainGallery(server) {
   const send = (names, fields = {}) => sent(server, names.map((name) => [name, Buffer.alloc(40_000, name)]), fields);
   const one = await send(["Contract Lovelace.pdf"], { note: NOTE });
   const many = await send([...Array(15).keys()].map((number) => `Photos/Summer/IMG_${4711 + number}.jpg`), { downloads: "5" });
@@ -78,6 +82,154 @@ export async function gallery(server) {
     ["status", at(`${server}/status`)],
     ["error", at(`${server}/no/such/page`)],
   ];
+}
+
+/**
+ * Brings about the pages with JavaScript, in whatever language: each in a context of its own.
+ *
+ * @param {import("./harness.js").Scene} scene
+ * @returns {States}
+ */
+export function modernGallery({ server, proxy }) {
+  const file = (name, size) => ({ name, mimeType: "application/octet-stream", buffer: Buffer.alloc(size, name) });
+  const three = [file("Contract Lovelace.pdf", 400_000), file("Photos/Sommer ☀️.jpg", 3_000_000), file("notes.txt", 12)];
+
+  const form = async (page, { files = three, text = "", note = "", password = "", downloads = 1, address = server } = {}) => {
+    await page.goto(`${address}/`);
+    await page.locator("#folder").waitFor();
+    if (files.length > 0) await page.locator("#file").setInputFiles(files);
+    if (text) {
+      await page.locator("#instead summary").click();
+      await page.locator("#text").fill(text);
+    }
+    await page.locator("#note").fill(note);
+    await page.locator("#password").fill(password);
+    await page.locator("#downloads").fill(String(downloads));
+  };
+  const given = async (page, gift) => {
+    await form(page, gift);
+    await page.locator("#submit").click();
+    await page.locator("#link").waitFor();
+    return { link: await page.locator("#link").inputValue(), receipt: await page.locator("#receipt").inputValue() };
+  };
+  /** Sends on another page of the same browser; goes to the link, or to the receipt. */
+  const sentAnd = (gift, way) => async (page) => {
+    const sender = await page.context().newPage();
+    const links = await given(sender, gift);
+    await sender.close();
+    return way(page, links);
+  };
+  const looked = async (page, { link }) => {
+    await page.goto(link);
+    await page.locator("#download").or(page.locator("#locked")).filter({ visible: true }).first().waitFor();
+  };
+  const taken = async (page, links) => {
+    await looked(page, links);
+    await Promise.all([page.waitForEvent("download"), page.locator("#download").click()]);
+    await page.locator("#done").waitFor();
+  };
+  const guessed = (times) => async (page, links) => {
+    await looked(page, links);
+    for (let guess = 0; guess < times; guess += 1) {
+      await page.locator("#password").fill(`no ${guess}`);
+      await Promise.all([page.waitForResponse(/\/api\/v1\/shares\//), page.locator("#unlock").click()]);
+      await page.locator("#password-error").waitFor();
+    }
+  };
+  const revoked = async (page, { receipt }) => {
+    await page.goto(receipt);
+    await page.locator("#revoke-first").click();
+    await page.locator("#revoke-yes").click();
+    await page.locator('#state[data-state="revoked"], #timeline').first().waitFor();
+    await page.locator("#revoke").waitFor({ state: "hidden" });
+  };
+  /** An upload on a slow line, as soon as something of it has passed. */
+  const sending = (after) => async (page) => {
+    const between = await proxy();
+    await form(page, { address: between.address, files: [file("Film.mp4", 40_000_000)] });
+    between.throttle(500_000, ["up"]);
+    const before = between.bytes.up;
+    await page.locator("#submit").click();
+    await between.passed("up", before + 1_500_000);
+    await after?.(page, between);
+  };
+  /** A download on a slow line, as soon as something of it has passed. */
+  const receiving = (after) => async (page) => {
+    const between = await proxy();
+    const files = [file("Film.mp4", 40_000_000)];
+    await sentAnd({ address: between.address, files }, async (_, links) => {
+      await looked(page, links);
+      between.throttle(500_000, ["down"]);
+      const before = between.bytes.down;
+      await page.locator("#download").click();
+      await between.passed("down", before + 1_500_000);
+      await after?.(page, between);
+    })(page);
+  };
+  const phase = (name) => `.sending[data-phase="${name}"]`;
+
+  return [
+    ["send", (page) => form(page, { files: [] })],
+    ["send-text", (page) => form(page, { files: [], text: "The key lies under the mat." })],
+    ["send-chosen", (page) => form(page, { note: NOTE, password: "correct horse", downloads: 3 })],
+    ["send-nothing", (page) => form(page, { files: [] }).then(() => page.locator("#submit").click())],
+    ["sending", sending()],
+    ["sending-paused", sending((page) => page.locator('.sending [data-part="pause"]').click().then(() => page.locator(phase("paused")).waitFor()))],
+    ["sending-waiting", sending((page, between) => between.refuse().then(() => page.locator(phase("waiting")).waitFor()))],
+    ["sending-cancel", sending((page) => page.locator('.sending [data-part="cancel"]').click().then(() => page.locator("dialog").waitFor()))],
+    ["send-unfinished", sending((page) => page.reload().then(() => page.locator(".unfinished").waitFor()))],
+    ["result", (page) => given(page, {}).then(() => unfold(page, '[data-part="code"]', '[data-part="picture"] svg'))],
+    ["result-password", (page) => given(page, { password: "correct horse", downloads: 3 })],
+    ["shares", sentAnd({}, (page) => sentAnd({ text: "x", files: [] }, revoked)(page).then(() => page.goto(`${server}/`)).then(() => page.locator(".shares").waitFor()))],
+    ["receive", sentAnd({ files: [three[0]], note: NOTE }, looked)],
+    ["receive-many", sentAnd({ files: [...Array(15).keys()].map((at) => file(`IMG_${4711 + at}.jpg`, 10_000)) }, (page, links) => looked(page, links).then(() => page.locator("#more summary").click()))],
+    ["receive-text", sentAnd({ files: [], text: "The key lies under the mat." }, looked)],
+    ["receive-locked", sentAnd({ password: "p" }, looked)],
+    ["receive-wrong", sentAnd({ password: "p" }, guessed(1))],
+    ["receive-too-many", sentAnd({ password: "p" }, guessed(11))],
+    ["receiving", receiving()],
+    ["receiving-paused", receiving((page) => page.locator("#pause").click().then(() => page.locator("#go-on").waitFor()))],
+    ["receiving-waiting", receiving((page, between) => between.refuse().then(() => page.locator("#problem").waitFor()))],
+    ["arrived", sentAnd({ files: [three[0]] }, taken)],
+    ["arrived-many", sentAnd({}, (page, links) => taken(page, links).then(() => page.locator("#single summary").click()))],
+    ["text", sentAnd({ files: [], text: "The key lies\nunder the mat." }, (page, links) => looked(page, links).then(() => page.locator("#download").click()).then(() => page.locator("#revealed").waitFor()))],
+    ["gone-taken", sentAnd({ files: [three[2]] }, async (page, { link }) => {
+      await claimByApi(server, link);
+      await page.goto(link);
+      await page.locator("#happened").filter({ visible: true }).waitFor();
+    })],
+    ["gone-revoked", sentAnd({ files: [three[2]] }, async (page, links) => {
+      await revoked(page, links);
+      await page.goto(links.link);
+      await page.locator("#ended").waitFor();
+    })],
+    ["nothing", (page) => page.goto(`${server}/s/00000000000040008000000000000000#AAAAAAAAAAAAAAAAAAAAAA`).then(() => page.locator("#ended").waitFor())],
+    ["receipt-waiting", sentAnd({}, (page, { receipt }) => page.goto(receipt).then(() => page.locator("#timeline").waitFor()))],
+    ["receipt-revoke", sentAnd({}, (page, { receipt }) => page.goto(receipt).then(() => page.locator("#revoke-first").click()).then(() => page.locator("#revoke-yes").waitFor()))],
+    ["receipt-arrived", sentAnd({ files: [three[0]] }, (page, links) => taken(page, links).then(() => page.goto(links.receipt)).then(() => page.locator("#timeline").waitFor()))],
+    ["receipt-revoked", sentAnd({}, revoked)],
+    ["receipt-unknown", (page) => page.goto(`${server}/r/00000000000040008000000000000000#AAAAAAAAAAAAAAAAAAAAAA`).then(() => page.locator("#unknown").waitFor())],
+    ["status", (page) => page.goto(`${server}/status`)],
+  ];
+}
+
+/** @param {Page} page @param {string} details @param {string} content */
+async function unfold(page, details, content) {
+  const element = page.locator(details);
+  if ((await element.getAttribute("open")) === null) await element.locator("summary").click();
+  await page.locator(content).waitFor();
+}
+
+/** Claims as another recipient does. @param {string} server @param {string} link */
+async function claimByApi(server, link) {
+  const [, id, secret] = /** @type {RegExpExecArray} */ (/\/s\/(\w+)#([\w-]+)$/.exec(link));
+  const { proof } = await deriveKeys(decode(secret));
+  const answer = await fetch(`${server}/api/v1/shares/${id}/claims`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ proof: encode(proof), claim: encode(randomToken()) }),
+  });
+  assert.equal(answer.status, 201);
 }
 
 /** Claims as curl does; gives the address of the bytes. */

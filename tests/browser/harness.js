@@ -1,8 +1,6 @@
 // A browser that watches what its pages do, in front of a real server on a real store.
 
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -244,13 +242,6 @@ export async function sent(server, files, fields = {}) {
 export async function download(page, press = () => page.getByRole("button", { name: "Download" }).click()) {
   const [file] = await Promise.all([page.waitForEvent("download"), press()]);
   return { name: file.suggestedFilename(), path: await file.path(), address: file.url() };
-}
-
-/** @param {string} path */
-export async function sha256(path) {
-  const hash = createHash("sha256");
-  for await (const piece of createReadStream(path)) hash.update(piece);
-  return hash.digest("hex");
 }
 
 /** The stamp of a receipt: the share's state, as its sender reads it. */

@@ -1,31 +1,25 @@
 // How much memory a browser's processes take, as the system counts it.
 
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as pause } from "node:timers/promises";
 
-/** @typedef {{ tab: number, browser: number }} Memory in bytes: of the largest renderer, and of all other processes together */
+/** @typedef {{ tab: number, others: number }} Memory in bytes: of the largest renderer, and of all other processes together */
+/** @typedef {{ id: number, parent: number, command: string }} Process */
 
 /**
- * Watches the memory of a browser whose only busy tab is the one that is measured.
+ * Watches a browser whose only busy tab is the one that is measured, until `stop`.
  *
  * Counted is the proportional set size: pages that several processes share count in parts.
  */
 export class Meter {
   /** The most that was seen. @type {Memory} */
-  peak = { tab: 0, browser: 0 };
+  peak = { tab: 0, others: 0 };
   running = true;
 
-  /** @param {import("playwright-core").CDPSession} session of the browser */
-  constructor(session) {
-    this.session = session;
+  /** @param {string} profile the folder with the browser's profile, by which its processes are known */
+  constructor(profile) {
+    this.profile = profile;
     this.done = this.run();
-  }
-
-  /** @param {import("playwright-core").Page} page */
-  static async on(page) {
-    const browser = page.context().browser();
-    if (!browser) throw new Error("a browser with a profile has no session of its own");
-    return new Meter(await browser.newBrowserCDPSession());
   }
 
   async run() {
@@ -36,20 +30,8 @@ export class Meter {
   }
 
   async sample() {
-    const { tab, browser } = await this.look();
-    this.peak = { tab: Math.max(this.peak.tab, tab), browser: Math.max(this.peak.browser, browser) };
-  }
-
-  /** @returns {Promise<Memory>} */
-  async look() {
-    const { processInfo } = await this.session.send("SystemInfo.getProcessInfo");
-    const memory = { tab: 0, browser: 0 };
-    for (const { type, id } of processInfo) {
-      const size = await proportionalSetSize(id);
-      if (type === "renderer") memory.tab = Math.max(memory.tab, size);
-      else memory.browser += size;
-    }
-    return memory;
+    const { tab, others } = await memoryOf(this.profile);
+    this.peak = { tab: Math.max(this.peak.tab, tab), others: Math.max(this.peak.others, others) };
   }
 
   /** Ends, and gives the most that was seen. */
@@ -57,12 +39,48 @@ export class Meter {
     this.running = false;
     await this.done;
     await this.sample();
-    await this.session.detach();
+    if (this.peak.tab === 0) throw new Error(`no browser with the profile ${this.profile}`);
     return this.peak;
   }
 }
 
-/** @param {number} id of a process; 0 bytes if it is gone */
+/** @param {string} profile @returns {Promise<Memory>} */
+async function memoryOf(profile) {
+  const memory = { tab: 0, others: 0 };
+  for (const { id, command } of family(await processes(), `--user-data-dir=${profile}`)) {
+    const size = await proportionalSetSize(id);
+    if (command.includes("--type=renderer")) memory.tab = Math.max(memory.tab, size);
+    else memory.others += size;
+  }
+  return memory;
+}
+
+/** Processes whose command has the word, and all that descend from them. @param {Process[]} all @param {string} word */
+function family(all, word) {
+  const members = new Set(all.filter(({ command }) => command.split("\0").includes(word)));
+  // Members that are found are visited, too.
+  for (const member of members) {
+    for (const process of all) if (process.parent === member.id) members.add(process);
+  }
+  return members;
+}
+
+/** @returns {Promise<Process[]>} */
+async function processes() {
+  const ids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
+  const found = await Promise.all(
+    ids.map(async (id) => {
+      // A process may end at any moment.
+      const [status, command] = await Promise.all(
+        ["status", "cmdline"].map((file) => readFile(`/proc/${id}/${file}`, "utf8").catch(() => "")),
+      );
+      return { id: Number(id), parent: Number(/^PPid:\s+(\d+)/m.exec(status)?.[1] ?? 0), command };
+    }),
+  );
+  return found.filter(({ command }) => command !== "");
+}
+
+/** @param {number} id */
 async function proportionalSetSize(id) {
   const rollup = await readFile(`/proc/${id}/smaps_rollup`, "utf8").catch(() => "");
   return Number(/^Pss:\s+(\d+) kB/m.exec(rollup)?.[1] ?? 0) * 1024;

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 
 import { onStore } from "./harness.js";
 import { Meter } from "./memory.js";
@@ -6,16 +7,16 @@ import { Meter } from "./memory.js";
 const MEBIBYTE = 1024 * 1024;
 
 onStore("embedded", "the meter", (test) => {
-  test("sees what a tab takes, in a worker too", async ({ server, openModern }) => {
-    const page = await openModern({ bypassCSP: true });
+  test("sees what a tab takes, in a worker too", async ({ server, folder, openProfile }) => {
+    const page = await openProfile("profile", { bypassCSP: true });
     await page.goto(`${server}/`);
-    const meter = await Meter.on(page);
+    const meter = new Meter(join(folder, "profile"));
     await page.evaluate(() => void (globalThis.kept = new Uint8Array(200 * 1024 * 1024).fill(1)));
     const first = await meter.stop();
     assert.ok(first.tab > 200 * MEBIBYTE && first.tab < 400 * MEBIBYTE, String(first.tab / MEBIBYTE));
-    assert.ok(first.browser > 20 * MEBIBYTE);
+    assert.ok(first.others > 20 * MEBIBYTE);
 
-    const again = await Meter.on(page);
+    const again = new Meter(join(folder, "profile"));
     await page.evaluate(
       () =>
         new Promise((resolve) => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
 import { ApiError, Unreachable } from "../../static/lib/api.js";
-import { Backoff, Rate, Watchdog, codeOf, passes, secondsLeft, sleep, wake } from "../../static/lib/network.js";
+import { Backoff, Rate, Watchdog, codeOf, passes, secondsLeft, sleep, suspect, wake } from "../../static/lib/network.js";
 
 const answered = (status, code = "of_ours", retryAfter = null) => new ApiError(status, { code }, retryAfter);
 const foreign = (status) => new ApiError(status, {});
@@ -11,7 +11,7 @@ const ticks = (count = 5) => Array.from({ length: count }).reduce((turn) => turn
 describe("network.js", () => {
   it("tries again what passes, and nothing else", () => {
     const later = [answered(408), answered(423), answered(429, "upload_rate", 7), answered(502), answered(503), answered(504)];
-    for (const error of [new Unreachable("no answer"), ...later]) assert.ok(passes(error), String(error.status));
+    for (const error of [new Unreachable("no answer"), ...later]) assert.ok(passes(error), String(error));
     const final = [400, 401, 403, 404, 409, 410, 412, 413, 415, 429, 460, 501, 507].map((status) => answered(status));
     for (const error of [...final, new TypeError("a defect"), undefined]) assert.ok(!passes(error), String(error));
     for (const error of [answered(500), foreign(404), foreign(403)]) {
@@ -92,14 +92,18 @@ describe("network.js", () => {
     assert.equal(barks, 1);
 
     const woken = new Watchdog(() => (barks += 1), 30_000);
-    wake();
-    pass(4000);
+    suspect();
+    pass(9000);
     woken.feed();
-    pass(6000);
-    assert.equal(barks, 1, "what moved after the machine woke is alive");
+    pass(11_000);
+    assert.equal(barks, 1, "what moved after the network changed is alive");
     wake();
-    pass(5001);
-    assert.equal(barks, 2, "what did not is dead");
+    pass(11_000);
+    assert.equal(barks, 1, "a look at the page changes nothing");
+    woken.feed();
+    suspect();
+    pass(10_001);
+    assert.equal(barks, 2, "what did not move is dead");
     const stopped = new Watchdog(() => (barks += 1), 30_000);
     stopped.stop();
     pass(40_000);

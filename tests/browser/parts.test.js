@@ -57,13 +57,23 @@ describe("parts.js", () => {
   it("a file that gives fewer bytes than it has, or none, is told from all others", async () => {
     const whole = new Blob([randomBytes(40 * PLAIN)]);
     const short = { size: 20 * PLAIN, slice: (from, to) => whole.slice(from, Math.min(to, 10 * PLAIN)) };
-    const gone = { size: 10, slice: () => ({ arrayBuffer: () => Promise.reject(new DOMException("gone", "NotReadableError")) }) };
-    for (const [files, index] of [[[whole, short], 1], [[gone], 0], [[new Blob(["a"]), gone, whole], 1]]) {
+    const unreadable = () => Promise.reject(new DOMException("gone", "NotReadableError"));
+    const gone = { size: 10, slice: () => ({ arrayBuffer: unreadable }) };
+    const cases = /** @type {[any[], number][]} */ ([
+      [[whole, short], 1],
+      [[gone], 0],
+      [[new Blob(["a"]), gone, whole], 1],
+    ]);
+    for (const [files, index] of cases) {
       const parts = new Parts(new Files(files), new Uint8Array(9), await Message.create(key, salt), 1 << 24);
       const sealing = async () => {
         for (let part = 0; part < parts.count; part += 1) await parts.seal(part);
       };
-      await assert.rejects(sealing, (error) => error instanceof ChangedError && error.index === index && error.code === "changed");
+      await assert.rejects(sealing, (error) => {
+        assert.ok(error instanceof ChangedError);
+        assert.deepEqual([error.index, error.code], [index, "changed"]);
+        return true;
+      });
     }
   });
 });

@@ -287,12 +287,14 @@ describe("a manifest", () => {
   const sealJson = (value) => sealMessage(key, utf8.encode(typeof value === "string" ? value : JSON.stringify(value)));
 
   it("comes back as it was, unknown things and all", async () => {
-    for (const manifest of [
+    /** @type {any[]} */
+    const manifests = [
       { v: 1, files: [file], note: "für dich 🎉" },
       { v: 1, files: [{ name: "d/ü.txt", type: "", size: 0, crc32: 0xffff_ffff, kind: "text" }, file] },
       { v: 1, files: [{ name: "stdin" }] },
       { v: 1, files: [{ ...file, kind: "of a later version", more: [] }], else: {} },
-    ]) {
+    ];
+    for (const manifest of manifests) {
       assert.deepEqual(await openManifest(key, await sealManifest(key, manifest)), manifest);
     }
   });
@@ -314,7 +316,8 @@ describe("a manifest", () => {
   });
 
   it("of another shape is refused, to write as to read", async () => {
-    for (const manifest of [
+    /** @type {any[]} */
+    const manifests = [
       null,
       [],
       {},
@@ -335,7 +338,8 @@ describe("a manifest", () => {
       { v: 1, files: [{ ...file, crc32: 2 ** 32 }] },
       { v: 1, files: [file, { name: "b" }] },
       { v: 1, files: [file], note: 1 },
-    ]) {
+    ];
+    for (const manifest of manifests) {
       const which = JSON.stringify(manifest);
       await assert.rejects(openManifest(key, await sealJson(manifest)), { code: "not_a_manifest" }, which);
       await assert.rejects(sealManifest(key, manifest), { name: "ManifestError" }, which);

@@ -4,7 +4,8 @@ import { randomBytes } from "node:crypto";
 import { open as openFile, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { download, onBothStores, sha256, stamp } from "./harness.js";
+import { sha256 } from "./flows.js";
+import { download, onBothStores, stamp } from "./harness.js";
 
 const MEBIBYTE = 1024 * 1024;
 

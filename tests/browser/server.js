@@ -23,6 +23,8 @@ export class Server {
   address = "";
   /** @type {Child | null} */
   process = null;
+  /** What all its processes wrote. */
+  log = "";
 
   /**
    * @param {string} folder
@@ -58,9 +60,9 @@ export class Server {
     const listen = this.address ? new URL(this.address).host : "127.0.0.1:0";
     const words = ["serve", "--listen", listen, ...this.settings];
     this.process = spawn(binary, words, { env: { PATH: process.env.PATH }, stdio: ["ignore", "pipe", "pipe"] });
-    const log = gather(this.process);
+    for (const stream of [this.process.stdout, this.process.stderr]) stream.on("data", (piece) => (this.log += piece));
     const address = await Promise.race([announced(this.process.stdout), ended(this.process)]);
-    if (!address) throw new Error(`${binary} did not start: ${log()}`);
+    if (!address) throw new Error(`${binary} did not start: ${this.log}`);
     this.address = address;
   }
 

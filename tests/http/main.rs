@@ -21,10 +21,12 @@ macro_rules! on_both_stores {
     };
 }
 
+mod assets;
 mod canary;
 mod claims;
 mod crash;
 mod hostile;
+mod languages;
 mod lifecycle;
 mod limits;
 mod links;

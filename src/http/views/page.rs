@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use askama::filters::{Html, HtmlSafe, escape};
 
+use crate::http::assets;
 use crate::share::Timestamp;
 use crate::text::Lang;
 
@@ -24,6 +25,11 @@ pub struct Page<'a> {
 }
 
 impl Page<'_> {
+    /// What a script needs at once, by path below `assets`.
+    pub fn modules(&self, script: &str) -> Vec<String> {
+        assets::imported(script, self.lang)
+    }
+
     /// The text of a key.
     pub fn t(&self, key: &str) -> Words {
         Words::of(self.lang, self.lang.text(key))

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use super::page::moment;
 use super::*;
+use crate::http::assets;
 use crate::text::Lang;
 
 const NOW: Timestamp = Timestamp(1_795_179_900_000);
@@ -38,6 +39,7 @@ fn send(page: Page<'static>) -> Send<'static> {
         default_expires_in: DAY,
         max_expires_in: 7 * DAY,
         max_downloads: 100,
+        upload_part: 16 << 20,
     }
 }
 
@@ -173,7 +175,8 @@ fn every_page_renders() {
 fn no_page_has_inline_scripts_or_styles_or_asks_another_host() {
     for (name, html) in pages() {
         for tag in tags(&html) {
-            assert!(!tag.starts_with("script") && !tag.starts_with("style"), "{name}: <{tag}");
+            assert!(!tag.starts_with("script") || attribute(tag, "src").is_some(), "{name}: <{tag}");
+            assert!(!tag.starts_with("style"), "{name}: <{tag}");
             assert!(attribute(tag, "style").is_none(), "{name}: <{tag}");
             let handler = tag.split_ascii_whitespace().skip(1).any(|word| word.starts_with("on") && word.contains('='));
             assert!(!handler, "{name}: <{tag}");
@@ -182,6 +185,7 @@ fn no_page_has_inline_scripts_or_styles_or_asks_another_host() {
                 assert!(own, "{name}: {address}");
             }
         }
+        assert_eq!(html.matches("<script").count(), html.matches("></script>").count(), "{name}: a script with words");
         assert!(!html.contains("og:"), "{name}");
     }
 }
@@ -191,7 +195,7 @@ fn every_page_has_one_heading_one_main_a_language_and_a_neutral_title() {
     for (name, html) in pages() {
         let german = name.ends_with(".de");
         let lang = if german { "<html lang=\"de\">" } else { "<html lang=\"en\">" };
-        for once in ["<h1>", "<main ", lang, "<title>", "content=\"noindex\"", "content=\"light dark\""] {
+        for once in ["<h1", "<main ", lang, "<title>", "content=\"noindex\"", "content=\"light dark\""] {
             assert_eq!(html.matches(once).count(), 1, "{name}: {once}");
         }
         let title = html.split_once("<title>").unwrap().1.split("</title>").next().unwrap();
@@ -227,6 +231,27 @@ fn every_control_has_a_label_and_every_reference_an_id() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_page_of_a_script_loads_its_modules_at_once() {
+    for (page, script) in [("send", "send.js"), ("sealed", "receive.js"), ("sealed-receipt", "receipt.js")] {
+        for (name, lang) in [(page.to_owned(), Lang::En), (format!("{page}.de"), Lang::De)] {
+            let html = self::page(&name);
+            let tags = tags(&html);
+            let with = |kind: &str, name| -> Vec<&str> {
+                tags.iter().filter(|tag| tag.starts_with(kind)).filter_map(|tag| attribute(tag, name)).collect()
+            };
+            assert_eq!(with("script type=\"module\"", "src"), [format!("/static/1a2b3c4d/{script}")], "{name}");
+            let modules: Vec<String> =
+                assets::imported(script, lang).iter().map(|module| format!("/static/1a2b3c4d/{module}")).collect();
+            assert_eq!(with("link rel=\"modulepreload\"", "href"), modules, "{name}");
+        }
+    }
+    for (name, html) in pages().iter().filter(|(_, html)| html.contains("<script")) {
+        let known = ["send", "sealed", "sealed-receipt"].contains(&name.trim_end_matches(".de"));
+        assert!(known && html.matches("<script").count() == 1, "{name}");
     }
 }
 
@@ -372,12 +397,6 @@ fn german_pages_say_nothing_in_english() {
 fn what_fills_a_text_is_escaped() {
     let words = Words::of(Lang::En, "a <strong>b</strong> {name}").with("name", "<i>\"&");
     assert_eq!(words.to_string(), "a <strong>b</strong> &#60;i&#62;&#34;&#38;");
-}
-
-#[test]
-fn the_first_page_weighs_little() {
-    let files = [include_str!("../../../static/app.css"), include_str!("../../../static/icon.svg")];
-    assert!(page("send").len() + files.map(str::len).iter().sum::<usize>() <= 20_000);
 }
 
 /// The contrast of two colours, each `#rgb` or `#rrggbb` (WCAG 2.2, "contrast ratio").

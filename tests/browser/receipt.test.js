@@ -1,0 +1,213 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+
+import { download, onBothStores, onStore, sent } from "./harness.js";
+import { Follower, happenings, isOver } from "../../static/lib/timeline.js";
+
+/** @typedef {import("playwright-core").Page} Page */
+
+const REFUSALS = /the server responded with a status of 4(03|04|09|10)/;
+const ABORTED = /net::ERR_FAILED/;
+
+const addressOf = (server, share) => `${server}/r/${share.id}#${share.owner_token}`;
+
+/** @param {Page} page @param {string} name */
+const button = (page, name) => page.getByRole("button", { name, exact: true });
+
+/** What happened, line by line. @param {Page} page @returns {Promise<string[]>} */
+const lines = (page) => page.locator("#timeline strong").allInnerTexts();
+
+/** Waits until that has happened. @param {Page} page @param {string} line */
+const happened = (page, line) => page.locator("#timeline").getByText(line, { exact: true }).waitFor();
+
+/** @param {Page} page @param {string} word */
+const stamped = (page, word) => page.locator("#state").filter({ hasText: new RegExp(`^${word}$`) }).waitFor();
+
+/** Opens the receipt. */
+async function opened(page, server, share) {
+  await page.goto(addressOf(server, share));
+  await page.locator("#known").waitFor();
+}
+
+onBothStores("a receipt", (test) => {
+  test("tells as it happens that the share was opened, taken, and arrived", async ({ server, openModern }) => {
+    const share = await sent(server, [["a.bin", Buffer.alloc(300_000)]]);
+    const page = await openModern();
+    await opened(page, server, share);
+    await stamped(page, "Waiting");
+    assert.deepEqual(await lines(page), ["Uploaded", "Not opened so far"]);
+    assert.equal(await page.title(), "Waiting · Receipt");
+    const icon = page.locator('link[rel="icon"]');
+    const before = await icon.getAttribute("href");
+    assert.match(await page.locator(".facts").innerText(), /Size\s+293 KiB\s+Kept until\s.*left\s+Downloads\s+0 of 1 taken/);
+
+    const recipient = await openModern();
+    await recipient.goto(share.link);
+    await happened(page, "Opened once");
+    await download(recipient);
+    await stamped(page, "Arrived");
+    assert.deepEqual(await lines(page), ["Uploaded", "Opened once", "Taken", "Arrived"]);
+    assert.equal(await page.title(), "✓ Arrived · Receipt");
+    const after = await icon.evaluate((link) => /** @type {HTMLLinkElement} */ (link).href);
+    assert.ok(after !== before && (await page.request.get(after)).ok(), after);
+    assert.equal(await page.getByRole("progressbar").getAttribute("value"), await page.getByRole("progressbar").getAttribute("max"));
+    assert.equal(await button(page, "Revoke").count(), 0);
+    assert.match(await page.locator("#status").textContent(), /Arrived/);
+  });
+
+  test("revokes, once that is confirmed", async ({ server, openModern, watch }) => {
+    watch.allow(REFUSALS);
+    const share = await sent(server, [["regret.txt", "regret"]]);
+    const page = await openModern();
+    await opened(page, server, share);
+    await button(page, "Revoke").click();
+    assert.ok(await button(page, "Yes, revoke").evaluate((button) => button === document.activeElement));
+    await button(page, "No, keep it").click();
+    assert.ok(await button(page, "Revoke").evaluate((button) => button === document.activeElement));
+    assert.equal((await fetch(`${server}/api/v1/shares/${share.id}`)).status, 200);
+
+    await button(page, "Revoke").click();
+    await button(page, "Yes, revoke").click();
+    await stamped(page, "Revoked");
+    assert.deepEqual(await lines(page), ["Uploaded", "Not opened so far", "Revoked"].filter((line) => !line.startsWith("Not")));
+    assert.equal(page.url(), addressOf(server, share));
+    await page.goto(share.link);
+    await page.getByRole("heading", { name: "Withdrawn" }).waitFor();
+  });
+});
+
+onStore("embedded", "a receipt", (test) => {
+  test("warns of wrong passwords", async ({ server, openModern }) => {
+    const share = await sent(server, [["a.txt", "a"]], { password: "p" });
+    const page = await openModern();
+    await opened(page, server, share);
+    for (const times of ["once", "twice", "3 times"]) {
+      await fetch(share.plain_link, { method: "POST", body: new URLSearchParams({ password: times }), redirect: "manual" });
+      await happened(page, `Wrong password ${times}`);
+    }
+    await page.getByText("Was it not your recipient? Then the link is in other hands.").waitFor();
+  });
+
+  test("that comes too late to revoke says so", async ({ server, openModern, watch }) => {
+    watch.allow(REFUSALS);
+    const share = await sent(server, [["late.txt", "late"]]);
+    const page = await openModern();
+    await opened(page, server, share);
+    await button(page, "Revoke").click();
+    // It is taken in the moment before: news of it would take the button away.
+    await page.route(`**/api/v1/shares/${share.id}`, async (route) => {
+      await fetch(share.plain_link, { method: "POST", redirect: "manual" });
+      await route.continue();
+    });
+    await button(page, "Yes, revoke").click();
+    await page.getByText("Too late: it has just been taken.").waitFor();
+    await stamped(page, "On its way");
+  });
+
+  test("goes on where the stream breaks, and asks by itself where there can be none", async ({ server, openModern, proxy, watch }) => {
+    watch.allow(ABORTED, /Failed to load resource/);
+    const share = await sent(server, [["a.txt", "a"]], { downloads: "2" });
+    const between = await proxy();
+    const page = await openModern();
+    await opened(page, between.address, share);
+    await between.refuse();
+    await page.getByText("The server can’t be reached just now. What you see may be out of date").waitFor();
+    await fetch(share.link);
+    await between.accept();
+    await happened(page, "Opened once");
+    await page.locator("#offline").waitFor({ state: "hidden" });
+
+    const blind = await openModern();
+    let streams = 0;
+    await blind.route("**/events", (route) => {
+      streams += 1;
+      return route.abort();
+    });
+    await opened(blind, server, share);
+    await fetch(share.link);
+    await happened(blind, "Opened twice");
+    assert.ok(streams > 0);
+  });
+
+  test("tells one without its token nothing", async ({ server, openModern, watch }) => {
+    watch.allow(REFUSALS);
+    const share = await sent(server, [["a.txt", "a"]]);
+    const page = await openModern();
+    for (const fragment of ["", "#no", `#${"A".repeat(22)}`]) {
+      await page.goto("about:blank");
+      await page.goto(`${server}/r/${share.id}${fragment}`);
+      await page.getByText("There is no receipt at this address, or not any more.").waitFor();
+      assert.equal(await page.locator("#known").isVisible(), false);
+    }
+    await page.goto(addressOf(server, share));
+    await stamped(page, "Waiting");
+  });
+
+  test("speaks German", async ({ server, openModern }) => {
+    const share = await sent(server, [["a.txt", "a"]], { downloads: "2" });
+    const page = await openModern({ locale: "de-DE" });
+    await opened(page, server, share);
+    await stamped(page, "Wartet");
+    await fetch(share.plain_link, { method: "POST", redirect: "manual" });
+    await stamped(page, "Wartet auf weitere");
+    assert.deepEqual(await lines(page), ["Hochgeladen", "Abgeholt"]);
+    await button(page, "Zurückziehen").click();
+    await page.getByText("Wirklich zurückziehen?").waitFor();
+    assert.equal(await page.title(), "Wartet auf weitere · Quittung");
+  });
+});
+
+describe("the timeline", () => {
+  const AT = "2026-11-21T12:00:00.000Z";
+  const claim = (served, state = "claimed") => ({ state, claimed_at: AT, finished_at: state === "finished" ? AT : null, served });
+  /** @returns {any} */
+  const receipt = (claims, more = {}) => ({
+    state: "claimed",
+    created_at: AT,
+    expires_at: AT,
+    opened: 1,
+    wrong_proofs: 0,
+    downloads: 1,
+    claims,
+    ...more,
+  });
+  /** What is told after each of these numbers of served bytes was seen, at these seconds. */
+  const told = (seen, { size = 100, last = "claimed" } = {}) => {
+    const follower = new Follower();
+    let now;
+    seen.forEach(([seconds, served], index) => {
+      now = receipt([claim(served, index === seen.length - 1 ? last : "claimed")]);
+      follower.note(now, seconds * 1000, size);
+    });
+    return happenings(now, follower).slice(2).map(({ what, times }) => (times > 1 ? `${what} ${times}` : what));
+  };
+
+  it("tells that a download broke off when the server takes back what was not sent", () => {
+    assert.deepEqual(told([[0, 50], [1, 40]]), ["claimed", "interrupted"]);
+    assert.deepEqual(told([[0, 50], [1, 40], [5, 60]]), ["claimed", "interrupted", "resumed"]);
+    assert.deepEqual(told([[0, 50], [1, 40], [5, 60], [6, 55], [9, 100]]), ["claimed", "interrupted 2", "resumed"]);
+    assert.deepEqual(told([[0, 50], [1, 40], [5, 100]], { last: "finished" }), ["claimed", "interrupted", "arrived"]);
+  });
+
+  it("tells it, too, where nothing moves for long, but not of one that is slow or has everything", () => {
+    assert.deepEqual(told([[0, 50], [60, 50]]), ["claimed"]);
+    assert.deepEqual(told([[0, 50], [121, 50]]), ["claimed", "interrupted"]);
+    assert.deepEqual(told([[0, 0], [100, 16], [300, 32], [500, 32]]), ["claimed"]);
+    assert.deepEqual(told([[0, 100], [500, 100]]), ["claimed"]);
+    assert.deepEqual(told([[0, 50], [500, 50]], { last: "lapsed" }), ["claimed", "unconfirmed"]);
+  });
+
+  it("ends when nothing more can happen", () => {
+    assert.equal(isOver(receipt([claim(1)])), false);
+    assert.equal(isOver(receipt([claim(1, "finished")], { state: "finished" })), true);
+    assert.equal(isOver(receipt([claim(1), claim(1, "finished")], { state: "revoked" })), false);
+    assert.equal(isOver(receipt([], { state: "expired" })), true);
+  });
+
+  it("tells an end that nobody saw from one that somebody saw", () => {
+    const end = (more) => happenings(receipt([], more), new Follower()).at(-1);
+    assert.deepEqual(end({ state: "expired", opened: 0 }), { what: "unseen", at: AT });
+    assert.deepEqual(end({ state: "expired", opened: 2 }), { what: "expired", at: AT });
+    assert.equal(end({ state: "abandoned", expires_at: null, opened: 0 }).what, "abandoned");
+  });
+});
