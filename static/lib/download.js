@@ -3,7 +3,8 @@
 import { ApiError, finish } from "./api.js";
 import { onWake, wake } from "./network.js";
 import * as remember from "./remember.js";
-import { handOver, nameOf, serviceWorker, sized } from "./save.js";
+import { handOver, nameOf, sized } from "./save.js";
+import { serviceWorker } from "./service.js";
 import { stagedFolder } from "./sinks.js";
 import { script } from "./trusted.js";
 import { fileName, layout } from "./zip.js";
