@@ -18,6 +18,9 @@ import { byId, focus, only, say, timeElement } from "./lib/ui.js";
 /** @typedef {import("./lib/remember.js").ClaimRecord} ClaimRecord */
 /** @typedef {import("./lib/api.js").Peek} Peek */
 
+/** The plan of what is in this browser already. @type {import("./lib/transfer.js").Plan} */
+const STAGED = { kind: "staged" };
+
 const ticket = byId("receive");
 const id = ticket.dataset.id ?? "";
 
@@ -91,7 +94,7 @@ async function look(secret) {
  */
 function unless(status) {
   return (error) => {
-    if (!(error instanceof ApiError) || error.status !== status) throw error;
+    if (!(error instanceof ApiError) || error.foreign || error.status !== status) throw error;
   };
 }
 
@@ -102,7 +105,7 @@ function unless(status) {
  * @param {string} secret
  */
 function refused(error, secret) {
-  if (!(error instanceof ApiError)) throw error;
+  if (!(error instanceof ApiError) || error.foreign || error.status >= 500) throw error;
   if (error.status === 410) {
     hideSecret(secret);
     return ended(error.reason, error.at);
@@ -240,7 +243,7 @@ async function again(record) {
   hideSecret(secret);
   show(manifest);
   const share = { id, secret, keys, size, manifest };
-  if (record.state === "granted") await goOn(share);
+  if (record.state === "granted") await goOn(share, record.staged !== undefined);
   else if (record.staged) await offerCopy(share, record);
   else takenHere(record.finishedAt);
 }
@@ -257,7 +260,7 @@ async function perhapsGranted({ secret, keys, claim: token }) {
     const seen = await insist(() => peek(id, proof)).catch(unless(410));
     if (seen) return await open(secret, keys, seen);
     const granted = await insist(() => claim(id, proof, token));
-    await goOn(await shareOf(secret, keys, granted.size, granted.manifest));
+    await goOn(await shareOf(secret, keys, granted.size, granted.manifest), false);
   } catch (error) {
     refused(error, secret);
   }
@@ -267,9 +270,10 @@ async function perhapsGranted({ secret, keys, claim: token }) {
  * Goes on with a claim that is granted: by itself, where no place has to be chosen.
  *
  * @param {Share} share
+ * @param {boolean} isStaged whether a part of it is here already
  */
-async function goOn(share) {
-  const how = await plan(share.manifest, share.size, id);
+async function goOn(share, isStaged) {
+  const how = isStaged ? STAGED : await plan(share.manifest, share.size, id);
   if (how.kind === "staged" || how.kind === "memory") await take(share, how);
   else await offer(share, "receive.go_on");
 }
@@ -283,8 +287,7 @@ async function goOn(share) {
 async function offerCopy(share, record) {
   const { manifest } = share;
   const at = record.finishedAt ?? Date.now();
-  const how = await plan(manifest, share.size, id);
-  const download = await receive({ ...share, how }, () => {});
+  const download = await receive({ ...share, how: STAGED }, () => {});
   const hand = () => showArrived({ download, manifest, fresh: false, isFinished: record.state === "finished", at });
   if (!contents.isText(manifest)) return hand();
   say(byId("download"), "receive.reveal");

@@ -39,7 +39,7 @@ export function askPassword(secret, hint, look) {
  * @returns {string}
  */
 function reason(error) {
-  if (!(error instanceof ApiError)) return t("receive.password.failed");
+  if (!(error instanceof ApiError) || error.foreign) return t("receive.password.failed");
   if (error.status === 403) return t("receive.password.wrong");
   if (error.status === 404) return t("receive.password.nothing");
   if (error.status === 429) return t("receive.password.until", { time: clock(Date.now() + (error.retryAfter ?? 60) * 1000) });

@@ -29,9 +29,9 @@ import { announce, byId, clock, focus, say, size, span } from "./ui.js";
 export async function transfer(share, how, told) {
   const view = new View(share, how, told);
   byId("pause").onclick = () => view.download?.pause();
-  byId("go-on").onclick = () => view.goOn();
+  byId("go-on").onclick = () => void view.goOn();
   showBelow("transfer");
-  view.download = await receive({ ...share, how }, (state) => view.show(state));
+  await view.begin();
 }
 
 /** The lease may be as old as that while bytes move, in milliseconds. */
@@ -64,10 +64,29 @@ class View {
     this.#render("claiming", true);
   }
 
+  begin() {
+    return this.#attempt(async () => {
+      this.download = await receive({ ...this.share, how: this.how }, (state) => this.show(state));
+    });
+  }
+
+  /** What the button does that stands there while nothing moves. */
   goOn() {
-    if (this.#state.phase === "paused") this.download?.resume();
-    else if (this.#state.phase === "waiting") this.download?.wake();
-    else this.download?.retry();
+    const { download } = this;
+    if (!download) return this.begin();
+    if (this.#state.phase === "paused") return download.resume();
+    if (this.#state.phase === "waiting") return download.wake();
+    return this.#attempt(() => download.retry());
+  }
+
+  /** Where not even a beginning is made, that is shown as what it is. @param {() => Promise<void>} act */
+  async #attempt(act) {
+    try {
+      await act();
+    } catch (error) {
+      console.error(error);
+      this.show({ ...this.#state, phase: "failed", problem: { code: "internal" } });
+    }
   }
 
   /** @param {DownloadState} state */
@@ -105,8 +124,10 @@ class View {
     const quarter = Math.floor(this.#fraction() * 4);
     if (isNew) {
       byId("phase").textContent = heading;
+      const problem = byId("problem").textContent ?? "";
       if (phase === "claiming" || phase === "failed") focus(byId("phase"));
-      else announce(phase === "waiting" ? `${heading} ${byId("problem").textContent}` : heading);
+      if (phase === "failed") announce(problem);
+      else if (phase !== "claiming") announce(phase === "waiting" ? `${heading}. ${problem}` : heading);
     } else if (quarter > this.#quarter && quarter < 4) {
       announce(t("receive.percent", { n: quarter * 25 }));
     }
