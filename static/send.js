@@ -113,7 +113,7 @@ function write(words) {
 
 /** From now on a phone's share menu can hand things to this page. */
 async function offerToPhones() {
-  const { serviceWorker } = await import("./lib/save.js");
+  const { serviceWorker } = await import("./lib/service.js");
   // A browser that has none has no such menu either.
   await serviceWorker().catch(() => {});
 }

@@ -16,6 +16,7 @@ use flate2::write::GzEncoder;
 use include_dir::{Dir, include_dir};
 
 use super::error::Error;
+use super::policy::Loaded;
 use crate::share::Digest;
 use crate::text::Lang;
 
@@ -94,6 +95,11 @@ fn is_script(path: &str) -> bool {
     media_type(path).is_some_and(|media_type| media_type.starts_with("text/javascript"))
 }
 
+/// Whether it is a document, as far as its policy goes: workers are, and a picture that is opened as a page.
+fn runs_by_itself(path: &str) -> bool {
+    path == "sw.js" || path.ends_with(".worker.js") || path.ends_with(".svg")
+}
+
 /// Where the assets of this version are, without a closing slash.
 pub(super) fn prefix() -> &'static str {
     &ASSETS.prefix
@@ -128,10 +134,14 @@ fn answer(path: &str, headers: &HeaderMap, cache: &'static str) -> Result<Respon
     let asset = ASSETS.files.get(path).ok_or(Error::NotFound)?;
     let about =
         [(header::CONTENT_TYPE, asset.media_type), (header::CACHE_CONTROL, cache), (header::VARY, "Accept-Encoding")];
-    Ok(match asset.gzip.as_ref().filter(|_| takes_gzip(headers)) {
+    let mut answer = match asset.gzip.as_ref().filter(|_| takes_gzip(headers)) {
         Some(gzip) => (about, [(header::CONTENT_ENCODING, "gzip")], gzip.clone()).into_response(),
         None => (about, asset.plain.clone()).into_response(),
-    })
+    };
+    if !runs_by_itself(path) {
+        answer.extensions_mut().insert(Loaded);
+    }
+    Ok(answer)
 }
 
 /// A page, compressed where the client takes that.

@@ -23,9 +23,17 @@ const HEADERS: [(&str, &str); 8] = [
     ("permissions-policy", "camera=(), microphone=(), geolocation=(), clipboard-write=(self), web-share=(self)"),
 ];
 
+/// What a page loads, and what runs under that page's policy rather than its own, needs no more than these: heads count, too.
+const LOADED: [&str; 2] = ["x-content-type-options", "cross-origin-resource-policy"];
+
+/// Marks such an answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Loaded;
+
 /// Sets the headers.
 pub(super) async fn headers(mut response: Response) -> Response {
-    for (name, value) in HEADERS {
+    let loaded = response.extensions().get::<Loaded>().is_some();
+    for (name, value) in HEADERS.into_iter().filter(|(name, _)| !loaded || LOADED.contains(name)) {
         let entry = response.headers_mut().entry(HeaderName::from_static(name));
         entry.or_insert(HeaderValue::from_static(value));
     }

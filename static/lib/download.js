@@ -3,7 +3,8 @@
 import { ApiError, finish } from "./api.js";
 import { onWake, wake } from "./network.js";
 import * as remember from "./remember.js";
-import { handOver, nameOf, serviceWorker } from "./save.js";
+import { handOver, nameOf } from "./save.js";
+import { serviceWorker } from "./service.js";
 import { stagedFolder } from "./sinks.js";
 import { script } from "./trusted.js";
 import { fileName, placeOf } from "./whole.js";

@@ -1,14 +1,12 @@
 // Where a download may go in this browser, and how a finished file gets to its user.
 
 import { plainLength } from "./seal.js";
-import { script } from "./trusted.js";
+import { serviceWorker } from "./service.js";
 import { fileName, zipLength } from "./whole.js";
 
 const MIB = 2 ** 20;
 /** Larger files need a place on disk. */
 const MEMORY = 256 * MIB;
-/** A service worker that has not started by then does not. Milliseconds. */
-const STARTING = 10_000;
 /** How long the browser may take to begin reading a file that it was handed. Milliseconds. */
 const READING = 10 * 60_000;
 
@@ -76,30 +74,6 @@ const canStream = () =>
     () => true,
     () => false,
   );
-
-/**
- * The service worker for the addresses below `scope`: it sees no others, so that it stands in nobody's way.
- *
- * @param {"/share-target" | "/save/"} [scope]
- * @returns {Promise<ServiceWorker>} active
- */
-export async function serviceWorker(scope = "/share-target") {
-  if (!navigator.serviceWorker) throw new Error("no service workers here");
-  const registration = await navigator.serviceWorker.register(script("/sw.js"), { scope });
-  if (registration.active) return registration.active;
-  const worker = registration.installing ?? registration.waiting;
-  if (!worker) throw new Error("no service worker was installed");
-  const signal = AbortSignal.timeout(STARTING);
-  return new Promise((resolve, reject) => {
-    const look = () => {
-      if (worker.state === "activated") resolve(worker);
-      if (worker.state === "redundant" || signal.aborted) reject(new Error("the service worker did not start"));
-    };
-    worker.addEventListener("statechange", look);
-    signal.addEventListener("abort", look);
-    look();
-  });
-}
 
 /**
  * Saves `blob` under `name`, as a link with `download` does.

@@ -10,6 +10,11 @@ import { open } from "node:fs/promises";
 
 export const MEBIBYTE = 1024 * 1024;
 
+/** What browsers say of answers with which the server refuses, as it should. */
+export const REFUSED = /Failed to load resource: the server responded with a status of 4(03|04|10|29)/;
+/** What they say of connections that break. */
+export const BROKEN = /Failed to load resource: net::ERR_/;
+
 /**
  * What is sent, and how.
  *
@@ -44,9 +49,12 @@ export async function prepare(page, address, { files, folder, text, note, passwo
     await page.getByLabel("Text", { exact: true }).fill(text);
   }
   if (note) await page.getByLabel("Note to the recipient").fill(note);
-  if (password) await page.getByLabel("Password").fill(password);
+  if (password) await passwordOf(page).fill(password);
   if (downloads) await page.getByLabel("Downloads").fill(String(downloads));
 }
+
+/** The field for a password, on any page. @param {Page} page */
+export const passwordOf = (page) => page.getByLabel(/^Password/).and(page.locator("input"));
 
 /** Presses Send. @param {Page} page */
 export const send = (page) => page.getByRole("button", { name: "Send", exact: true }).click();
@@ -57,7 +65,7 @@ export const send = (page) => page.getByRole("button", { name: "Send", exact: tr
  * @param {Page} page
  * @param {number} [timeout] milliseconds
  */
-export async function result(page, timeout = 100_000) {
+export async function result(page, timeout = 30_000) {
   await page.getByRole("heading", { name: "Ready to be taken." }).waitFor({ timeout });
   const link = await page.getByLabel("Link", { exact: true }).inputValue();
   const receipt = await page.getByLabel("Receipt link").inputValue();
@@ -70,11 +78,12 @@ export async function result(page, timeout = 100_000) {
  * @param {Page} page
  * @param {string} address of the server
  * @param {Gift} gift
+ * @param {number} [timeout] milliseconds
  */
-export async function give(page, address, gift) {
+export async function give(page, address, gift, timeout) {
   await prepare(page, address, gift);
   await send(page);
-  return result(page);
+  return result(page, timeout);
 }
 
 /**
@@ -87,7 +96,7 @@ export async function give(page, address, gift) {
 export async function look(page, link, { password } = {}) {
   await page.goto(link);
   if (password) {
-    await page.getByLabel("Password").fill(password);
+    await passwordOf(page).fill(password);
     await page.getByRole("button", { name: "Open", exact: true }).click();
   }
   const button = page.getByRole("button", { name: /^(Download|Reveal the text)$/ });
@@ -102,7 +111,7 @@ export async function look(page, link, { password } = {}) {
  * @param {() => Promise<unknown>} begin
  * @param {number} [timeout] milliseconds
  */
-export async function arrive(page, begin, timeout = 100_000) {
+export async function arrive(page, begin, timeout = 30_000) {
   const [file] = await Promise.all([page.waitForEvent("download", { timeout }), begin()]);
   await page.getByRole("heading", { name: "Arrived" }).waitFor();
   return { name: file.suggestedFilename(), path: await file.path() };

@@ -22,9 +22,16 @@ export const PAGE_CSP =
   "require-trusted-types-for 'script'; trusted-types onetimeshare";
 
 export const CHROMIUM = process.env.CHROMIUM || "/usr/bin/chromium";
+/** Of the pop-ups of the address bar, each window would prepare two, as pages of their own: half of a small test's time. */
+const POPUPS = ["WebUIOmniboxPopup", "WebUIOmniboxAimPopup"];
+/** What Playwright switches off: of two such lists only the last counts. */
+const UNWANTED =
+  "AvoidUnnecessaryBeforeUnloadCheckSync,BoundaryEventDispatchTracksNodeRemoval,DestroyProfileOnBrowserClose," +
+  "DialMediaRouteProvider,GlobalMediaControls,HttpsUpgrades,LensOverlay,MediaRouter,PaintHolding," +
+  "ThirdPartyStoragePartitioning,Translate,AutoDeElevate,RenderDocument,OptimizationHints";
 const LAUNCH = {
   executablePath: CHROMIUM,
-  args: ["--no-sandbox", "--disable-background-networking"],
+  args: ["--no-sandbox", "--disable-background-networking", `--disable-features=${POPUPS},${UNWANTED}`],
 };
 const PLAIN = { javaScriptEnabled: false, locale: "en-GB" };
 const MODERN = { javaScriptEnabled: true, locale: "en-GB" };

@@ -57,6 +57,26 @@ export function openWithNode(link, password, sealed) {
 }
 
 /**
+ * Claims a share, and fetches what the server has of it.
+ *
+ * @param {string} link
+ * @param {string} [password]
+ * @returns {Promise<Sealed>}
+ */
+export async function fetchSealed(link, password) {
+  const { proof } = derive(secretOf(link), password);
+  const share = new URL(link.replace("/s/", "/api/v1/shares/").replace(/#.*/, ""));
+  const headers = { "content-type": "application/json" };
+  const body = JSON.stringify({ proof, claim: randomBytes(16).toString("base64url") });
+  const claimed = await fetch(`${share}/claims`, { method: "POST", headers, body });
+  assert.equal(claimed.status, 201, await claimed.clone().text());
+  const { manifest } = await claimed.json();
+  const read = await fetch(new URL(claimed.headers.get("location"), share));
+  assert.equal(read.status, 200);
+  return { manifest: new Uint8Array(Buffer.from(manifest, "base64url")), content: new Uint8Array(await read.arrayBuffer()) };
+}
+
+/**
  * @param {string} secret base64url
  * @param {string | undefined} password
  * @param {PlainFile[]} files

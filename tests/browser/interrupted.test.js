@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 
-import { arrive, assertSame, give, look, MEBIBYTE, prepare, randomFile, rangeOf, reads, result, send, sentTwice, take } from "./flows.js";
+import { arrive, assertSame, BROKEN, give, look, MEBIBYTE, prepare, randomFile, rangeOf, reads, result, send, sentTwice, take } from "./flows.js";
 import { onBothStores, onStore } from "./harness.js";
 
 const SIZE = 60 * MEBIBYTE;
@@ -13,8 +13,6 @@ const NOTED = 16 * MEBIBYTE;
 const REST = MEBIBYTE;
 /** Slow enough to be caught in the middle. */
 const RATE = 60 * MEBIBYTE;
-/** What browsers say of a connection that breaks. */
-const BROKEN = /Failed to load resource: net::ERR_/;
 
 onBothStores("an upload", (test) => {
   test("goes on after its connection was cut, and after the server was killed", async (scene) => {

@@ -15,7 +15,7 @@ onStore("embedded", "2 GB", (test) => {
       const path = await randomFile(join(folder, "huge.bin"), SIZE);
       const sender = await openProfile("sender");
       const sending = new Meter(join(folder, "sender"));
-      const { link } = await give(sender, server, { files: path });
+      const { link } = await give(sender, server, { files: path }, 150_000);
       const sent = await sending.stop();
       await sender.context().close();
 

@@ -39,7 +39,7 @@ export async function sealed(server, files, { password, note, downloads = 1, cha
  * @param {Buffer} bytes
  * @param {Record<string, string | number>} metadata
  */
-async function put(server, bytes, metadata) {
+export async function put(server, bytes, metadata) {
   const tus = { "tus-resumable": "1.0.0" };
   const pairs = Object.entries(metadata).map(([name, value]) => `${name} ${btoa(String(value))}`);
   const created = await fetch(`${server}/api/v1/uploads`, {

@@ -4,7 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { told } from "./canary.js";
-import { arrive, give, look, prepare, stamped } from "./flows.js";
+import { arrive, give, look, passwordOf, prepare, REFUSED, stamped } from "./flows.js";
 import { onBothStores } from "./harness.js";
 
 const NAME = "Gehälter Küche 🎁.pdf";
@@ -15,7 +15,7 @@ const TEXT = "Der Schlüssel liegt unter der Matte 🗝";
 onBothStores("a whole session", (test) => {
   test("tells the server neither secret nor password, name, note or contents", async (scene) => {
     const { ownServer, openModern, proxy, folder, watch } = scene;
-    watch.allow(/status of 40[34]/, /net::ERR_/);
+    watch.allow(REFUSED);
     const server = await ownServer();
     const between = await proxy({ before: server.address, record: true });
     const content = randomBytes(2_000_000);
@@ -34,9 +34,9 @@ onBothStores("a whole session", (test) => {
 
     const recipient = await openModern();
     await recipient.goto(given.link);
-    await recipient.getByLabel("Password").fill(`${PASSWORD}?`);
+    await passwordOf(recipient).fill(`${PASSWORD}?`);
     await recipient.getByRole("button", { name: "Open", exact: true }).click();
-    await recipient.getByText("That password is wrong.").waitFor();
+    await recipient.locator("#password-error", { hasText: "That password is wrong." }).waitFor();
     const button = await look(recipient, given.link, { password: PASSWORD });
     titles.push(await recipient.title());
     await arrive(recipient, () => button.click());
@@ -115,7 +115,7 @@ onBothStores("a whole session", (test) => {
     const page = await openModern();
     await give(page, server, { text: "x", password: PASSWORD, downloads: 3 });
     await prepare(page, server, {});
-    assert.equal(await page.getByLabel("Password").inputValue(), "");
+    assert.equal(await passwordOf(page).inputValue(), "");
     assert.equal(await page.getByLabel("Downloads").inputValue(), "3");
     const kept = await page.evaluate(async () => {
       const everything = [JSON.stringify(localStorage), JSON.stringify(sessionStorage)];

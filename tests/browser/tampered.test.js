@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 
-import { arrive, assertSame, give, look, MEBIBYTE, randomFile, rangeOf, reads, stamped } from "./flows.js";
+import { arrive, assertSame, give, look, MEBIBYTE, randomFile, rangeOf, reads, REFUSED, stamped } from "./flows.js";
 import { onBothStores } from "./harness.js";
 
 /** @typedef {import("./proxy.js").Answer} Answer */
@@ -36,6 +36,7 @@ const isRead = (request) => reads([request]).length === 1;
 onBothStores("a stream with", (test) => {
   for (const [damage, { change, said }] of Object.entries(DAMAGES)) {
     test(`${damage} is noticed, nothing is saved, the claim is kept, and going on works`, async ({ openModern, proxy, folder, watch }) => {
+      watch.allow(REFUSED);
       const between = await proxy();
       const path = await randomFile(join(folder, "whole.bin"), SIZE);
       const { link, receipt } = await give(await openModern(), between.address, { files: path });
@@ -65,6 +66,7 @@ onBothStores("a stream with", (test) => {
   }
 
   test("another share's bytes is noticed", async ({ openModern, proxy, folder, watch }) => {
+      watch.allow(REFUSED);
     const between = await proxy();
     const [path, other] = await Promise.all(["one.bin", "two.bin"].map((name) => randomFile(join(folder, name), 1000)));
     const { link } = await give(await openModern(), between.address, { files: path });

@@ -60,15 +60,28 @@ fn what_pages_load_is_typed_protected_and_never_asked_for_again() {
         assert_eq!(answer.the("cache-control"), FOREVER, "{address}");
         assert_eq!(answer.the("vary"), "Accept-Encoding", "{address}");
         assert_eq!(answer.the("x-content-type-options"), "nosniff", "{address}");
-        // A worker has the policy of its own script.
-        let policy = answer.the("content-security-policy");
-        assert!(policy.starts_with("default-src 'none'") && policy.contains("trusted-types onetimeshare"), "{address}");
+        assert_eq!(answer.the("cross-origin-resource-policy"), "same-origin", "{address}");
         let (_, path) = address.strip_prefix("/static/").unwrap().split_once('/').unwrap();
         let of_another_version = server.get(&format!("/static/00000000/{path}")).send().is(200);
         assert_eq!(of_another_version.the("cache-control"), "no-cache", "{path}");
         assert_eq!(of_another_version.body, answer.body, "{path}");
         server.head(&address).send().is(200);
     }
+}
+
+#[test]
+fn workers_come_with_the_policy_that_they_run_under() {
+    let server = Server::start(Store::Embedded);
+    let page = server.get("/").send().text();
+    let style = loaded(&page).into_iter().find(|address| address.ends_with("/app.css")).unwrap();
+    let prefix = style.strip_suffix("/app.css").unwrap();
+    let pages = server.get("/").send().the("content-security-policy").to_owned();
+    let workers = ["/lib/upload.worker.js", "/lib/download.worker.js"].map(|path| format!("{prefix}{path}"));
+    for address in workers.iter().map(String::as_str).chain(["/sw.js"]) {
+        assert_eq!(server.get(address).send().is(200).the("content-security-policy"), pages, "{address}");
+    }
+    // A picture may be opened as a page.
+    assert_eq!(server.get(&format!("{prefix}/icon.svg")).send().is(200).the("content-security-policy"), pages);
 }
 
 #[test]
