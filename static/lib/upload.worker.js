@@ -3,7 +3,8 @@
 import { ApiError, abandonUpload, createUpload, revoke } from "./api.js";
 import { Backoff, Rate, codeOf, secondsLeft, sleep, suspect, wake } from "./network.js";
 import { Anew, Notes } from "./notes.js";
-import { ChangedError, Files, Parts } from "./parts.js";
+import { Parts } from "./parts.js";
+import { ChangedError, Files } from "./reading.js";
 import * as remember from "./remember.js";
 import { HEADER, Message, PLAIN, RECORD, deriveKeys, encode, randomToken, sealManifest, sealedLength } from "./seal.js";
 import { Reins, Sending } from "./tus.js";
