@@ -26,7 +26,7 @@ export class Parts {
   #base;
   /** The record that the last part ended in: the next begins in it. @type {{ record: number, sealed: Bytes } | null} */
   #carried = null;
-  /** What is being read, and which record comes next. @type {{ record: number, pieces: AsyncGenerator<Bytes, void, void> } | null} */
+  /** What is being read, and which record comes next. @type {{ record: number, pieces: AsyncGenerator<Bytes, undefined, void> } | null} */
   #reading = null;
 
   /**
@@ -73,19 +73,23 @@ export class Parts {
     const last = Math.floor((end - 1 - this.#base) / RECORD);
     /** @type {Promise<Bytes>[]} */
     const sealing = [];
-    let oldest = Math.max(0, Math.floor((offset - this.#base) / RECORD));
+    const first = Math.max(0, Math.floor((offset - this.#base) / RECORD));
+    let oldest = first;
     const finish = async () => {
       const sealed = await /** @type {Promise<Bytes>} */ (sealing.shift());
       take(this.#base + oldest * RECORD, sealed);
       this.#carried = { record: oldest, sealed };
       oldest += 1;
     };
-    for (let record = oldest; record <= last; record += 1) {
+    for (let record = first; record <= last; record += 1) {
       const known = this.#carried?.record === record ? this.#carried.sealed : null;
       sealing.push(known ? Promise.resolve(known) : this.#seal(record, await this.#read(record)));
       if (sealing.length === LANES) await finish();
     }
+    const unchanged = this.#files.unchanged(first * PLAIN, (last + 1) * PLAIN);
+    unchanged.catch(() => {});
     while (sealing.length > 0) await finish();
+    await unchanged;
     return { offset, body: new Blob(pieces), digest: await digestOf(digests) };
   }
 
@@ -117,7 +121,7 @@ export class Parts {
 
   /** Nothing more is read. */
   async stop() {
-    await this.#reading?.pieces.return();
+    await this.#reading?.pieces.return(undefined);
     this.#reading = null;
   }
 }

@@ -1,7 +1,8 @@
 // Reads many files as one run of bytes, from anywhere in it, with no copy but those the browser makes.
 
 /** @typedef {Uint8Array<ArrayBuffer>} Bytes */
-/** @typedef {{ index: number, file: Blob }} Slice of which file, from where on */
+/** @typedef {{ file: Blob, size: number }} Sized a file, and the bytes that it had when it was chosen */
+/** @typedef {{ index: number, file: Blob, size: number }} Slice of which file, from where on */
 
 /** Bytes that are read before any of them is given out. */
 const UNIT = 4 << 20;
@@ -29,7 +30,7 @@ export class ChangedError extends Error {
 export class Files {
   #files;
 
-  /** @param {readonly Blob[]} files */
+  /** @param {readonly Sized[]} files */
   constructor(files) {
     this.#files = files;
     /** Bytes in all. */
@@ -43,7 +44,7 @@ export class Files {
    *
    * @param {number} position
    * @param {number} length
-   * @returns {AsyncGenerator<Bytes, void, void>}
+   * @returns {AsyncGenerator<Bytes, undefined, void>}
    * @throws {ChangedError}
    */
   async *from(position, length) {
@@ -51,10 +52,10 @@ export class Files {
     const unit = Math.min(Math.ceil(UNIT / length) * length, left);
     let buffer = new ArrayBuffer(unit + 1);
     let [filled, full] = [0, unit];
-    for (const { index, file, small } of this.#opened(position)) {
+    for (const { index, file, size, small } of this.#opened(position)) {
       const pull = small ? whole(small) : puller(file);
       try {
-        for (let rest = file.size; rest > 0; ) {
+        for (let rest = size; rest > 0; ) {
           const bytes = await pull(new Uint8Array(buffer, filled, Math.min(full - filled, rest))).catch((error) => {
             throw new ChangedError(index, error);
           });
@@ -74,6 +75,26 @@ export class Files {
   }
 
   /**
+   * Sees whether the files that lie between two positions are still what they were.
+   *
+   * A browser compares a file's time when it opens it, and not while it reads on.
+   *
+   * @param {number} from
+   * @param {number} to
+   * @throws {ChangedError}
+   */
+  async unchanged(from, to) {
+    const looks = [];
+    for (const { index, file, size } of this.#slices(from)) {
+      if (from >= to) break;
+      from += size;
+      // What is small was read whole when it was opened.
+      if (size > SMALL) looks.push(file.slice(0, 1).arrayBuffer().catch((error) => Promise.reject(new ChangedError(index, error))));
+    }
+    await Promise.all(looks);
+  }
+
+  /**
    * Begins to read small files before it is their turn.
    *
    * @param {number} position
@@ -82,7 +103,7 @@ export class Files {
     /** @type {(Slice & { small?: Promise<ArrayBuffer> })[]} */
     const queue = [];
     for (const slice of this.#slices(position)) {
-      const small = slice.file.size <= SMALL ? slice.file.arrayBuffer() : undefined;
+      const small = slice.size <= SMALL ? slice.file.arrayBuffer() : undefined;
       // A failure is told to whoever waits for these bytes.
       small?.catch(() => {});
       queue.push({ ...slice, small });
@@ -97,10 +118,10 @@ export class Files {
    */
   *#slices(position) {
     let start = 0;
-    for (const [index, file] of this.#files.entries()) {
+    for (const [index, { file, size }] of this.#files.entries()) {
       const from = Math.max(0, position - start);
-      if (from < file.size) yield { index, file: from > 0 ? file.slice(from) : file };
-      start += file.size;
+      if (from < size) yield { index, file: file.slice(from, size), size: size - from };
+      start += size;
     }
   }
 }

@@ -9,12 +9,14 @@ import { HEADER, Message, PLAIN, RECORD, randomToken, sealMessage } from "../../
 const key = randomToken();
 const salt = randomToken();
 
+const sized = (file) => ({ file, size: file.size });
+
 /** Some bytes, cut into files of these sizes, as one run of sealed bytes: by the parts, and all at once. */
 async function sealed(sizes, size, manifest = new Uint8Array(randomBytes(700))) {
   const files = sizes.map((length) => new Blob([randomBytes(length)]));
   const plain = new Uint8Array(await new Blob(files).arrayBuffer());
   const whole = Buffer.concat([manifest, await sealMessage(key, plain, salt)]);
-  const parts = async () => new Parts(new Files(files), manifest, await Message.create(key, salt), size);
+  const parts = async () => new Parts(new Files(files.map(sized)), manifest, await Message.create(key, salt), size);
   return { whole, parts };
 }
 
@@ -50,7 +52,7 @@ describe("parts.js", () => {
     const old = (/** @type {Blob} */ blob) =>
       Object.assign(blob, { stream: () => new ReadableStream(), slice: (from, to) => old(Blob.prototype.slice.call(blob, from, to)) });
     const run = [];
-    for await (const piece of new Files([new Blob(["abc"]), old(whole.slice())]).from(2, 1000)) run.push(Buffer.from(piece));
+    for await (const piece of new Files([new Blob(["abc"]), old(whole.slice())].map(sized)).from(2, 1000)) run.push(Buffer.from(piece));
     assert.ok(Buffer.concat(run).equals(Buffer.concat([Buffer.from("c"), Buffer.from(await whole.arrayBuffer())])));
   });
 
@@ -67,18 +69,21 @@ describe("parts.js", () => {
   it("a file that gives fewer bytes than it has, or none, is told from all others", async () => {
     const whole = new Blob([randomBytes(40 * PLAIN)]);
     const unreadable = () => Promise.reject(new DOMException("gone", "NotReadableError"));
-    const small = { size: 10, arrayBuffer: unreadable };
-    const smaller = { size: 10, arrayBuffer: async () => new ArrayBuffer(9) };
-    const short = { size: 40 * PLAIN, stream: () => whole.slice(0, 10 * PLAIN).stream() };
-    const broken = { size: 40 * PLAIN, stream: () => new ReadableStream({ type: "bytes", pull: unreadable }) };
+    const file = (size, ways) => ({ size, slice: () => file(size, ways), arrayBuffer: async () => new ArrayBuffer(1), ...ways });
+    const small = file(10, { arrayBuffer: unreadable });
+    const smaller = file(10, { arrayBuffer: async () => new ArrayBuffer(9) });
+    const short = file(40 * PLAIN, { stream: () => whole.slice(0, 10 * PLAIN).stream() });
+    const broken = file(40 * PLAIN, { stream: () => new ReadableStream({ type: "bytes", pull: unreadable }) });
+    const touched = file(40 * PLAIN, { stream: () => whole.stream(), arrayBuffer: unreadable });
     const cases = /** @type {[any[], number][]} */ ([
       [[small], 0],
       [[new Blob(["a"]), smaller, whole], 1],
       [[whole, short], 1],
       [[whole, whole, broken, small], 2],
+      [[new Blob(["a"]), touched], 1],
     ]);
     for (const [files, index] of cases) {
-      const parts = new Parts(new Files(files), new Uint8Array(9), await Message.create(key, salt), 1 << 24);
+      const parts = new Parts(new Files(files.map(sized)), new Uint8Array(9), await Message.create(key, salt), 1 << 24);
       const sealing = async () => {
         for (let part = 0; part < parts.count; part += 1) await parts.seal(part);
       };

@@ -179,7 +179,7 @@ onStore("embedded", "What upload.js seals again", (test) => {
     const [manifestKey, manifestSalt, contentKey, contentSalt] = keys.map((list) => Uint8Array.from(list));
     const manifest = await sealManifest(manifestKey, record.manifest, manifestSalt);
     const message = await Message.create(contentKey, contentSalt);
-    const parts = new Parts(new Files([new Blob([content])]), manifest, message, record.part);
+    const parts = new Parts(new Files([{ file: new Blob([content]), size: content.length }]), manifest, message, record.part);
     const offset = await offsetOf(server, record);
     const index = Math.floor(offset / record.part);
     await append(server, record, offset, (await parts.seal(index)).body.slice(offset - index * record.part));
