@@ -155,15 +155,19 @@ function whole(content) {
   };
 }
 
+/** Files' streams under way: Chromium collects one that nothing but a pending read holds, and that read never ends. */
+const held = new Set();
+
 /**
  * @param {Blob} file
  * @returns {Pull}
  */
 function puller(file) {
+  const stream = file.stream();
   /** @type {ReadableStreamBYOBReader} */
   let reader;
   try {
-    reader = file.stream().getReader({ mode: "byob" });
+    reader = stream.getReader({ mode: "byob" });
   } catch {
     // Not in every browser.
     let at = 0;
@@ -175,8 +179,10 @@ function puller(file) {
       return pull(view);
     };
   }
+  held.add(stream);
   return async (view) => {
     if (!view) {
+      held.delete(stream);
       await reader.cancel();
       return new Uint8Array();
     }

@@ -42,12 +42,13 @@
  * @property {string} claim the token
  * @property {string} secret base64url
  * @property {import("./seal.js").Keys} keys
- * @property {import("./seal.js").Manifest} [manifest] once the claim is granted
- * @property {number} [size] bytes of sealed content
- * @property {string} [leaseExpiresAt]
+ * @property {import("./seal.js").Manifest} manifest
+ * @property {number} size bytes of sealed content
+ * @property {number} lease how long one lasts, in milliseconds
+ * @property {string} leaseExpiresAt about when this one ends, unless more comes
  * @property {"asked" | "granted" | "arrived" | "finished"} state asked: perhaps granted; arrived: verified, and not yet finished
  * @property {number} [finishedAt] ms
- * @property {{ salt: Uint8Array, record: number, crcs: number[] }} [progress] how much of the content is verified and on disk: its
+ * @property {{ salt: Uint8Array<ArrayBuffer>, record: number, crcs: number[] }} [progress] how much of the content is verified and on disk: its
  *   salt, the next record, and the files' CRC-32 so far
  * @property {string} [staged] name in the origin's private file system
  */
