@@ -49,12 +49,10 @@ export class Notes {
   /**
    * Resolves when the part may leave.
    *
-   * @param {number} offset where it begins
-   * @param {Uint8Array<ArrayBuffer>} part sealed
+   * @param {import("./parts.js").Part} part
    * @throws {Anew} where it is not the part that was noted
    */
-  async take(offset, part) {
-    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", part));
+  async take({ offset, digest }) {
     const known = this.#notes.get(offset);
     if (known?.digest.some((byte, at) => byte !== digest[at])) throw new Anew("a file is not what it was");
     if (known) return known.kept;

@@ -132,12 +132,17 @@ async function play(body, store, server, browser) {
       return proxy;
     },
   };
+  /** @type {unknown[]} */
+  const failures = [];
   try {
     await body({ ...scene, page: await open() });
     await watch.settle();
-  } finally {
-    for (const end of ends.reverse()) await end();
+  } catch (error) {
+    failures.push(error);
   }
+  // All of them, even where the browser is gone: what stays open would keep the run from ending.
+  for (const end of ends.reverse()) await end().catch((error) => failures.push(error));
+  if (failures.length > 0) throw failures[0];
 }
 
 /** Sees every request, every page's headers and every complaint of the browser, in all contexts of one test. */

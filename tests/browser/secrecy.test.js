@@ -85,8 +85,7 @@ onBothStores("a whole session", (test) => {
     const between = await proxy({ record: true });
     const page = await openModern();
     await page.goto(`${between.address}/`);
-    await page.evaluate(() => navigator.serviceWorker.ready);
-    await page.reload();
+    await page.waitForFunction(async () => (await navigator.serviceWorker.getRegistration("/share-target"))?.active?.state === "activated");
     await page.evaluate(
       ({ name, text }) => {
         const form = document.createElement("form");
