@@ -113,9 +113,12 @@ function write(words) {
 
 /** From now on a phone's share menu can hand things to this page. */
 async function offerToPhones() {
-  const { serviceWorker } = await import("./lib/service.js");
-  // A browser that has none has no such menu either.
-  await serviceWorker().catch(() => {});
+  try {
+    const { serviceWorker } = await import("./lib/service.js");
+    await serviceWorker();
+  } catch {
+    // A browser without service workers has no such menu either, and the next visit tries again.
+  }
 }
 
 /** What a phone's share menu handed to the service worker. */
