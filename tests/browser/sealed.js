@@ -52,7 +52,7 @@ export async function put(server, bytes, metadata) {
     const sent = await fetch(location, {
       method: "PATCH",
       headers: { ...tus, "upload-offset": String(at), "content-type": "application/offset+octet-stream" },
-      body: bytes.subarray(at, at + PART),
+      body: new Uint8Array(bytes.subarray(at, at + PART)),
     });
     assert.equal(sent.status, 204, await sent.text());
   }
