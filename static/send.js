@@ -149,7 +149,7 @@ function reconsider() {
 function complain(problem) {
   const place = byId("problem");
   if (place.textContent !== problem) place.textContent = problem;
-  file.toggleAttribute("aria-invalid", problem !== "");
+  file.setAttribute("aria-invalid", String(problem !== ""));
 }
 
 /* What comes of it. */

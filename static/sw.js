@@ -2,6 +2,8 @@
 //
 // A classic script, alone in its file: what it does with IndexedDB is in step with lib/remember.js.
 
+const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));
+
 const NAME = "onetimeshare";
 const VERSION = 1;
 const STORES = ["uploads", "parts", "claims", "shares", "shared"];
@@ -11,31 +13,31 @@ const QUEUED = 4;
 /** Downloads that are offered and not yet begun, by their paths. */
 const offers = new Map();
 
-self.addEventListener("install", () => self.skipWaiting());
+worker.addEventListener("install", () => worker.skipWaiting());
 
 // Any message keeps this worker alive; some offer a download.
-self.addEventListener("message", ({ data, ports: [port] }) => {
+worker.addEventListener("message", ({ data, ports: [port] }) => {
   if (!data?.offer) return;
   offers.set(data.offer, { ...data, port });
   port.onmessage = () => port.postMessage("alive");
   port.postMessage("offered");
 });
 
-self.addEventListener("fetch", (event) => {
+worker.addEventListener("fetch", (event) => {
   const { pathname, origin } = new URL(event.request.url);
-  if (origin !== self.location.origin) return;
+  if (origin !== worker.location.origin) return;
   if (pathname.startsWith("/save/")) event.respondWith(download(event, pathname));
   else if (pathname === "/share-target" && event.request.method === "POST") event.respondWith(take(event.request));
 });
 
-/** @param {any} event @param {string} path */
+/** @param {FetchEvent} event @param {string} path */
 function download(event, path) {
   const offer = offers.get(path);
   offers.delete(path);
   // An offer that is over: the page stays where it is, and the server hears of nothing.
   if (!offer) return new Response(null, { status: 204 });
   let end = () => {};
-  event.waitUntil(new Promise((resolve) => (end = resolve)));
+  event.waitUntil(new Promise((resolve) => (end = () => resolve(undefined))));
   const { name, length, port } = offer;
   return new Response(stream(port, end), {
     headers: {

@@ -3,11 +3,11 @@
 import { ApiError, finish } from "./api.js";
 import { onWake, wake } from "./network.js";
 import * as remember from "./remember.js";
-import { handOver, nameOf } from "./save.js";
+import { handOver, nameOf, sized } from "./save.js";
 import { serviceWorker } from "./service.js";
 import { stagedFolder } from "./sinks.js";
 import { script } from "./trusted.js";
-import { fileName, placeOf } from "./whole.js";
+import { fileName, layout } from "./zip.js";
 
 const DAY = 24 * 3600_000;
 /** A worker that is told to stop gets so long to note how far it was. Milliseconds. */
@@ -73,7 +73,6 @@ export class Download {
   #port = null;
   /** @type {() => void} */
   #stopped = () => {};
-  #begun = false;
   #address = "";
 
   /**
@@ -116,8 +115,7 @@ export class Download {
       ports.push(port1);
     }
     const start = { ...wanted, kind: how.kind, handle: how.handle, port: ports[0] };
-    this.#worker.postMessage(this.#begun ? { retry: start } : { start }, ports);
-    this.#begun = true;
+    this.#worker.postMessage({ start }, ports);
   }
 
   /** The network may be back: who waits tries at once. */
@@ -149,8 +147,8 @@ export class Download {
     const { files } = this.#wanted.manifest;
     if (files.length === 1) return this.save();
     const file = await this.#file();
-    const { at, size } = placeOf(files, index);
-    handOver(file.slice(at, at + size), fileName(files[index].name));
+    const { data, size, name } = layout(sized(this.#wanted.manifest)).entries[index];
+    handOver(file.slice(data, data + size), fileName(name));
   }
 
   /** What a text share says. */

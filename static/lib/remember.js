@@ -30,7 +30,8 @@
  *
  * @typedef {object} PartRecord
  * @property {string} id the share
- * @property {{ offset: number, digest: Uint8Array }[]} notes offset in the upload, and SHA-256 of the sealed part
+ * @property {{ offset: number, digest: Uint8Array }[]} notes offset in the upload, and what
+ *   `Part` has as digest
  */
 
 /**
@@ -41,12 +42,13 @@
  * @property {string} claim the token
  * @property {string} secret base64url
  * @property {import("./seal.js").Keys} keys
- * @property {import("./seal.js").Manifest} [manifest] once the claim is granted
- * @property {number} [size] bytes of sealed content
- * @property {string} [leaseExpiresAt]
+ * @property {import("./seal.js").Manifest} manifest
+ * @property {number} size bytes of sealed content
+ * @property {number} lease how long one lasts, in milliseconds
+ * @property {string} leaseExpiresAt about when this one ends, unless more comes
  * @property {"asked" | "granted" | "arrived" | "finished"} state asked: perhaps granted; arrived: verified, and not yet finished
  * @property {number} [finishedAt] ms
- * @property {{ salt: Uint8Array, record: number, crcs: number[] }} [progress] how much of the content is verified and on disk: its
+ * @property {{ salt: Uint8Array<ArrayBuffer>, record: number, crcs: number[] }} [progress] how much of the content is verified and on disk: its
  *   salt, the next record, and the files' CRC-32 so far
  * @property {string} [staged] name in the origin's private file system
  */

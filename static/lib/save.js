@@ -2,7 +2,7 @@
 
 import { plainLength } from "./seal.js";
 import { serviceWorker } from "./service.js";
-import { fileName, zipLength } from "./whole.js";
+import { fileName, layout } from "./zip.js";
 
 const MIB = 2 ** 20;
 /** Larger files need a place on disk. */
@@ -29,6 +29,13 @@ export const nameOf = (id, manifest) =>
   manifest.files.length === 1 ? fileName(manifest.files[0].name) : `onetimeshare-${id.slice(0, 8)}.zip`;
 
 /**
+ * Files of several have their sizes: the manifest was checked.
+ *
+ * @param {import("./seal.js").Manifest} manifest
+ */
+export const sized = ({ files }) => files.map(({ name, size = 0, crc32 }) => ({ name, size, crc32 }));
+
+/**
  * Where a share would go. Consumes nothing.
  *
  * @param {import("./seal.js").Manifest} manifest
@@ -38,7 +45,7 @@ export const nameOf = (id, manifest) =>
  */
 export async function plan(manifest, size, id = "") {
   const plain = plainLength(size) ?? 0;
-  const length = manifest.files.length === 1 ? plain : zipLength(manifest.files);
+  const length = manifest.files.length === 1 ? plain : layout(sized(manifest)).size;
   const isText = manifest.files[0].kind === "text";
   if (await hasRoom(length)) return { kind: "staged" };
   if (isText && length <= MEMORY) return { kind: "memory" };

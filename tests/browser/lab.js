@@ -20,7 +20,7 @@ export class Lab {
    */
   static async at(page, address) {
     await fromDisk(page);
-    await page.goto(`${address}/`);
+    await page.goto(`${address}/status`);
     await page.evaluate(async () => {
       const style = /** @type {HTMLLinkElement} */ (document.querySelector("link[rel=stylesheet]")).href;
       const [upload, remember] = await Promise.all(

@@ -15,8 +15,8 @@ const PART = 16 * 2 ** 20;
  *
  * @param {string} server
  * @param {SealedFile[]} files
- * @param {{ password?: string, note?: string, downloads?: number, change?: (content: Buffer) => Buffer }} [options] `change`
- *   makes of the sealed content what an evil sender would send
+ * @param {{ password?: string, note?: string, downloads?: number, change?: (content: Buffer, key: Uint8Array<ArrayBuffer>) => Buffer | Promise<Buffer> }} [options]
+ *   `change` makes of the sealed content what an evil sender would send
  * @returns {Promise<SealedShare>}
  */
 export async function sealed(server, files, { password, note, downloads = 1, change = (content) => content } = {}) {
@@ -25,7 +25,7 @@ export async function sealed(server, files, { password, note, downloads = 1, cha
   const named = files.map(({ content, ...file }) => ({ ...file, size: content.length }));
   const manifest = await sealManifest(keys.manifest, { v: 1, files: named, note });
   const plain = Buffer.concat(files.map(({ content }) => content));
-  const content = change(Buffer.from(await sealMessage(keys.content, new Uint8Array(plain))));
+  const content = await change(Buffer.from(await sealMessage(keys.content, new Uint8Array(plain))), keys.content);
   const said = { manifest: manifest.length, verifier: keys.verifier, expires_in: 3600, downloads, ...(password && { password: 1 }) };
   const { id, owner } = await put(server, Buffer.concat([manifest, content]), said);
   const text = encode(secret);
