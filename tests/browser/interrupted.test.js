@@ -141,10 +141,10 @@ onBothStores("a download", (test) => {
     between.throttle(RATE, ["down"]);
     await button.click();
     await between.passed("down", before + 1.6 * NOTED);
+    const seen = reads(between.requests).length;
     const got = await arrive(page, () => page.reload(), SLOW);
     await assertSame(got.path, path);
-    const [first, ...others] = reads(between.requests).map(rangeOf);
-    assert.equal(first, 0);
+    const others = reads(between.requests).map(rangeOf).slice(seen);
     assert.ok(others.length >= 1 && others.every((from) => from >= NOTED), `fetched again from ${others}`);
     assert.equal(between.requests.filter(({ method, target }) => method === "POST" && target.endsWith("/claims")).length, 1);
     assert.ok(!page.url().includes("#"), "the secret stayed in the address");
@@ -181,11 +181,12 @@ onStore("embedded", "a transfer whose browser is closed", (test) => {
     between.throttle(RATE, ["down"]);
     await button.click();
     await between.passed("down", before + 1.6 * NOTED);
+    const seen = reads(between.requests).length;
     await page.context().close();
     const again = await openProfile();
     const got = await arrive(again, () => again.goto(link), SLOW);
     await assertSame(got.path, path);
-    const others = reads(between.requests).map(rangeOf).slice(1);
+    const others = reads(between.requests).map(rangeOf).slice(seen);
     assert.ok(others.length >= 1 && others.every((from) => from >= NOTED), `fetched again from ${others}`);
   });
 
