@@ -11,8 +11,6 @@ const KEPT = 6;
 /** This upload can't go on: nothing may be sealed under its keys any more. Another can begin. */
 export class Anew extends Error {
   name = "Anew";
-  /** For the words that people read, where no other can begin. */
-  code = "changed";
 }
 
 /** The notes of one upload. */

@@ -26,7 +26,11 @@ export class Parts {
   #base;
   /** The record that the last part ended in: the next begins in it. @type {{ record: number, sealed: Bytes } | null} */
   #carried = null;
-  /** What is being read, and which record comes next. @type {{ record: number, pieces: AsyncGenerator<Bytes, undefined, void> } | null} */
+  /**
+   * What is being read, and which record comes next.
+   *
+   * @type {{ record: number, pieces: AsyncGenerator<Bytes, undefined, void> } | null}
+   */
   #reading = null;
 
   /**

@@ -89,7 +89,7 @@ export class Files {
       if (from >= to) break;
       from += size;
       // What is small was read whole when it was opened.
-      if (size > SMALL) looks.push(file.slice(0, 1).arrayBuffer().catch((error) => Promise.reject(new ChangedError(index, error))));
+      if (size > SMALL) looks.push(opens(file, index));
     }
     await Promise.all(looks);
   }
@@ -123,6 +123,18 @@ export class Files {
       if (from < size) yield { index, file: file.slice(from, size), size: size - from };
       start += size;
     }
+  }
+}
+
+/**
+ * @param {Blob} file
+ * @param {number} index
+ */
+async function opens(file, index) {
+  try {
+    await file.slice(0, 1).arrayBuffer();
+  } catch (error) {
+    throw new ChangedError(index, error);
   }
 }
 

@@ -97,8 +97,9 @@ export class Sending {
   #backoff = new Backoff();
   /** How many bytes the server is known to have. */
   #offset = 0;
-  /** Most bytes of one request. */
+  /** Most bytes of the next request, and of any. */
   #most = Infinity;
+  #ceiling = Infinity;
 
   /**
    * @param {{ location: string, length: number, part: number }} upload bytes of all of it, and of a part
@@ -119,7 +120,7 @@ export class Sending {
    * Resolves when the server has everything, and the share can be claimed.
    *
    * @param {boolean} fresh whether nothing of it was ever sent
-   * @throws {Anew | import("./parts.js").ChangedError | ApiError}
+   * @throws {Anew | import("./reading.js").ChangedError | ApiError}
    */
   async run(fresh) {
     if (!fresh) this.#offset = await this.#ask();
@@ -160,13 +161,15 @@ export class Sending {
       let left = 0;
       try {
         this.#offset = await this.#append(from, piece, (sent) => (left = sent));
-        this.#most *= 2;
+        this.#most = Math.min(this.#most * 2, this.#ceiling);
       } catch (error) {
-        if (error instanceof ApiError && error.status === 413 && error.foreign && piece.size > LEAST) left = piece.size;
+        const tooLong = error instanceof ApiError && error.status === 413 && error.foreign && piece.size > LEAST;
+        if (tooLong) this.#ceiling = Math.max(LEAST, piece.size / 2);
         else await this.#wait(error);
         this.#offset = await this.#ask();
-        // What stands between may pass on whole requests only, or short ones only.
-        if (this.#offset === from && left > 0 && !calledOff(error)) this.#most = Math.max(LEAST, piece.size / 4);
+        // What stands between may pass on short requests only, or only those that come whole.
+        const lost = left > 0 && this.#offset === from && !calledOff(error);
+        if (tooLong || lost) this.#most = Math.max(LEAST, Math.min(this.#ceiling, piece.size / 4));
       }
       if (this.#offset > from) this.#backoff.reset();
       if (this.#offset < offset || this.#offset > end) throw new Moved("the server has other bytes");

@@ -23,7 +23,8 @@ import { script } from "./trusted.js";
 /**
  * How an upload goes.
  *
- * `waiting`: it goes on by itself, as soon as it can. `failed` is final; nothing of it remains.
+ * `waiting`: it goes on by itself, as soon as it can. `failed` is final: nothing of it remains, unless another tab has it or an
+ * unfinished one lacks its files.
  *
  * @typedef {object} UploadState
  * @property {"preparing" | "sending" | "waiting" | "paused" | "done" | "failed" | "cancelled"} phase
@@ -32,8 +33,8 @@ import { script } from "./trusted.js";
  * @property {number} rate bytes a second
  * @property {number | null} secondsLeft null: can't be said
  * @property {{ code: string, retryIn?: number, name?: string }} [problem] with `waiting` and `failed`: an API's code, `offline`,
- *   `unreachable`, `changed` (a file changed or can't be read any more), `unreadable`, `needs_password` (it has to begin anew,
- *   and the password was not kept), `elsewhere` (another tab has it); seconds until the next try; the file's name
+ *   `unreachable`, `changed` (a file changed or can't be read any more), `unreadable`, `too_many_names`, `needs_password` (it has
+ *   to begin anew, and the password was not kept), `elsewhere` (another tab has it); seconds until the next try; the file's name
  * @property {import("./remember.js").ShareRecord} [share] with `done`
  */
 
@@ -248,9 +249,10 @@ async function opened(handle) {
 /**
  * The uploads that can go on, and that no other tab runs. Forgets those that can't.
  *
+ * @param {() => void} [released] called when another tab has let go of one that it ran
  * @returns {Promise<UploadRecord[]>}
  */
-export async function unfinished() {
+export async function unfinished(released) {
   try {
     const [records, parts, shares] = await Promise.all([
       remember.all("uploads"),
@@ -263,11 +265,27 @@ export async function unfinished() {
     const dead = [...records, ...parts].filter(({ id }) => !known.has(id));
     await Promise.all(dead.flatMap(({ id }) => [remember.forget("uploads", id), remember.forget("parts", id)]));
     const idle = await Promise.all(alive.map(({ id }) => isIdle(id)));
+    if (released) alive.forEach(({ id }, index) => idle[index] || heed(id, released));
     return alive.filter((_, index) => idle[index]);
   } catch {
     // A browser that remembers nothing has nothing to go on with.
     return [];
   }
+}
+
+/** Uploads of other tabs whose end is waited for. @type {Set<string>} */
+const heeded = new Set();
+
+/**
+ * @param {string} id
+ * @param {() => void} released
+ */
+async function heed(id, released) {
+  if (heeded.has(id)) return;
+  heeded.add(id);
+  await navigator.locks.request(`upload:${id}`, () => {});
+  heeded.delete(id);
+  released();
 }
 
 /** @param {string} id */

@@ -12,7 +12,6 @@ import { Reins, Sending } from "./tus.js";
 /** @typedef {import("./remember.js").UploadRecord} UploadRecord */
 /** @typedef {import("./remember.js").ShareRecord} ShareRecord */
 /** @typedef {import("./upload.js").UploadState} UploadState */
-
 /** @typedef {import("./upload.js").Stamped} Stamped */
 
 /**
@@ -150,7 +149,9 @@ async function create({ sources, text, note, password, expiresIn, downloads, par
   }));
   /** @type {import("./seal.js").Manifest} */
   const manifest = { v: 1, files, ...(note && { note }) };
-  const manifestLength = (await sealManifest(keys.manifest, manifest, manifestSalt)).length;
+  const { length: manifestLength } = await sealManifest(keys.manifest, manifest, manifestSalt).catch((error) => {
+    throw error.code === "manifest_too_long" ? new Failure("too_many_names") : error;
+  });
   const length = manifestLength + sealedLength(total);
   const terms = { length, manifest: manifestLength, verifier: keys.verifier, password: Boolean(password), expiresIn, downloads };
   const { location, id, owner, expires } = await created(terms);
@@ -210,7 +211,8 @@ async function transfer(record, sources, { fresh, remembered }) {
     return offset >= length ? total : Math.min(total, Math.floor((sealed / RECORD) * PLAIN));
   };
   const parts = async () => {
-    if (!sources) throw new Failure("unreadable", { keeps: true });
+    const lacking = record.manifest.files.find((_, index) => !record.kept[index]);
+    if (!sources) throw new Failure("unreadable", { name: lacking?.name, keeps: true });
     const same = (/** @type {{ size: number, lastModified: number }} */ old, /** @type {number} */ index) =>
       old.size === sources[index]?.size && (record.kept[index] || old.lastModified === sources[index].lastModified);
     if (sources.length !== record.stamps.length || !record.stamps.every(same)) throw new Anew("other files");

@@ -229,6 +229,20 @@ onStore("embedded", "upload.js, whatever happens", (test) => {
     });
   });
 
+  test("more names than a manifest holds", async ({ openModern, proxy }) => {
+    const between = await proxy();
+    const lab = await Lab.at(await openModern(), between.address);
+    await lab.page.evaluate(() => {
+      const { lab } = /** @type {any} */ (window);
+      const source = (index) => ({ file: new File([], "x"), name: `${index}`.padStart(250, "x"), type: "", fromDisk: true });
+      const sources = Array.from({ length: 4500 }, (_, index) => source(index));
+      lab.running = lab.upload.send({ sources, expiresIn: 3600, downloads: 1, part: 1 << 20 }, lab.tell);
+    });
+    const { phase, problem } = await lab.end();
+    assert.deepEqual([phase, problem], ["failed", { code: "too_many_names" }]);
+    assert.deepEqual(between.requests.filter(({ method }) => method === "POST"), []);
+  });
+
   test("files that are chosen again are brought into their order, by folder, size and time", async ({ server, openModern }) => {
     const lab = await Lab.at(await openModern(), server);
     const found = await lab.page.evaluate(() => {
