@@ -119,6 +119,28 @@ onStore("embedded", "upload.js, whatever happens", (test) => {
     assert.deepEqual(await lab.all("uploads"), []);
   });
 
+  test("cancelled when it is a share already, that is withdrawn", async (scene) => {
+    scene.watch.allow(/status of 409/);
+    const { server } = scene;
+    const { between, lab } = await chosen(scene, 1000);
+    const patch = between.next(({ method }) => method === "PATCH");
+    await lab.send();
+    await patch;
+    between.throttle(1, ["down"]);
+    const [record] = await lab.all("uploads");
+    while ((await offsetOf(server, record)) < record.length);
+    const given = between.next(({ method }) => method === "DELETE");
+    const cancelled = lab.do("cancel");
+    await given;
+    between.throttle(Infinity);
+    await cancelled;
+    assert.equal((await lab.end()).phase, "cancelled");
+    const headers = { authorization: `Bearer ${record.owner}` };
+    const receipt = await (await fetch(`${server}/api/v1/receipts/${record.id}`, { headers })).json();
+    assert.equal(receipt.state, "revoked");
+    assert.deepEqual(await lab.all("shares"), []);
+  });
+
   test("what the server refuses for good fails, and says why", async ({ folder, openModern, ownServer, watch }) => {
     watch.allow(/status of 413/);
     const own = await ownServer(["--max-size", "1000"]);
