@@ -21,7 +21,7 @@ const AGAIN = 2 ** 20;
 const SPENT = 4;
 /** So many connections in a row may break off before a byte of the content came: then there are no more bytes. */
 const BARREN = 6;
-/** A connection that is not being read is not silent. Milliseconds. */
+/** Milliseconds that no watchdog sees. */
 const NEVER = 2 ** 31 - 1;
 
 /** The stream ends before the content does. */
@@ -166,14 +166,20 @@ export class Content {
       checkRange(answer, from, this.#size);
       this.#answered = true;
       begins();
-      for await (const bytes of pieces(answer, reached, dog)) await this.#take(bytes, until);
+      const read = reader(/** @type {ReadableStream<Uint8Array<ArrayBuffer>>} */ (answer.body));
+      for (;;) {
+        dog.feed();
+        const { value, done } = await reached(read());
+        if (done) break;
+        await this.#take(value, until, dog);
+      }
       if (this.#at < until) throw new TruncatedError(`ends at ${this.#at} of ${until}`);
       this.#window *= 2;
     } finally {
       dog.stop();
       connection.abort();
       // What came whole is not fetched again.
-      while (this.#flight.length > 0) await this.#handOn();
+      while (this.#flight.length > 0) await this.#handOn(dog);
     }
   }
 
@@ -182,8 +188,9 @@ export class Content {
    *
    * @param {Uint8Array<ArrayBuffer>} bytes
    * @param {number} until where what was asked for ends
+   * @param {Watchdog} dog
    */
-  async #take(bytes, until) {
+  async #take(bytes, until, dog) {
     while (bytes.length > 0) {
       if (this.#at === until) throw new CorruptError("something follows the end");
       const index = Math.floor((this.#at - HEADER) / RECORD);
@@ -199,7 +206,7 @@ export class Content {
       const unit = direct ? taken : this.#room.subarray(0, length);
       if (index < 0) this.#message = await Message.create(this.#key, Message.readHeader(unit).salt);
       else if (index < this.#records - 1) this.#unseal(index, unit);
-      if (this.#flight.length >= WIDTH) await this.#handOn();
+      if (this.#flight.length >= WIDTH) await this.#handOn(dog);
     }
   }
 
@@ -219,12 +226,16 @@ export class Content {
     this.#flight.push(plain);
   }
 
-  /** Hands on the record that comes first. */
-  async #handOn() {
+  /** Hands on the record that comes first. @param {Watchdog} [dog] */
+  async #handOn(dog) {
     try {
       const plain = await /** @type {Promise<Uint8Array<ArrayBuffer>>} */ (this.#flight.shift());
       const landing = this.#land(plain);
-      if (landing) await landing;
+      if (landing) {
+        // A connection that is not being read is not silent.
+        dog?.feed(NEVER);
+        await landing;
+      }
       this.next += 1;
     } catch (error) {
       this.#flight = [];
@@ -249,37 +260,20 @@ function checkRange(answer, from, size) {
 }
 
 /**
- * What comes, piece by piece. A piece is good until the next is asked for.
- *
- * @param {Response} answer
- * @param {<T>(read: Promise<T>) => Promise<T>} reached
- * @param {Watchdog} dog watches while it waits
- */
-async function* pieces(answer, reached, dog) {
-  const body = /** @type {ReadableStream<Uint8Array<ArrayBuffer>>} */ (answer.body);
-  const read = intoOneBuffer(body) ?? asTheyCome(body);
-  for (;;) {
-    dog.feed();
-    const { value, done } = await reached(read());
-    dog.feed(NEVER);
-    if (done) return;
-    yield value;
-  }
-}
-
-/**
- * The quickest way to read: nothing is allocated.
+ * Reads what comes. A piece is good until the next is asked for.
  *
  * @param {ReadableStream<Uint8Array<ArrayBuffer>>} body
- * @returns {(() => Promise<{ done: false, value: Uint8Array<ArrayBuffer> } | { done: true, value: any }>) | null}
+ * @returns {() => Promise<{ done: false, value: Uint8Array<ArrayBuffer> } | { done: true, value: any }>}
  */
-function intoOneBuffer(body) {
+function reader(body) {
   /** @type {any} */
   let reader;
   try {
+    // The quickest way: nothing is allocated.
     reader = body.getReader({ mode: "byob" });
   } catch {
-    return null;
+    const plain = body.getReader();
+    return () => plain.read();
   }
   let buffer = new ArrayBuffer(BUFFER);
   return async () => {
@@ -287,10 +281,4 @@ function intoOneBuffer(body) {
     if (result.value) buffer = result.value.buffer;
     return result;
   };
-}
-
-/** @param {ReadableStream<Uint8Array<ArrayBuffer>>} body */
-function asTheyCome(body) {
-  const reader = body.getReader();
-  return () => reader.read();
 }

@@ -249,9 +249,10 @@ async function opened(handle) {
 /**
  * The uploads that can go on, and that no other tab runs. Forgets those that can't.
  *
+ * @param {() => void} [released] called when another tab has let go of one that it ran
  * @returns {Promise<UploadRecord[]>}
  */
-export async function unfinished() {
+export async function unfinished(released) {
   try {
     const [records, parts, shares] = await Promise.all([
       remember.all("uploads"),
@@ -264,11 +265,27 @@ export async function unfinished() {
     const dead = [...records, ...parts].filter(({ id }) => !known.has(id));
     await Promise.all(dead.flatMap(({ id }) => [remember.forget("uploads", id), remember.forget("parts", id)]));
     const idle = await Promise.all(alive.map(({ id }) => isIdle(id)));
+    if (released) alive.forEach(({ id }, index) => idle[index] || heed(id, released));
     return alive.filter((_, index) => idle[index]);
   } catch {
     // A browser that remembers nothing has nothing to go on with.
     return [];
   }
+}
+
+/** Uploads of other tabs whose end is waited for. @type {Set<string>} */
+const heeded = new Set();
+
+/**
+ * @param {string} id
+ * @param {() => void} released
+ */
+async function heed(id, released) {
+  if (heeded.has(id)) return;
+  heeded.add(id);
+  await navigator.locks.request(`upload:${id}`, () => {});
+  heeded.delete(id);
+  released();
 }
 
 /** @param {string} id */

@@ -165,6 +165,7 @@ onStore("embedded", "the page behind a link", (test) => {
     assert.deepEqual((await shown.allTextContents()).slice(0, 3), [names[0], "photo\ufffdgpj.exe", "a\ufffdb.txt"]);
     assert.equal(await page.locator("main img, main script, main blockquote *").count(), 0);
     await page.getByText("12 more").click();
+    await page.getByText("19.jpg").waitFor();
     assert.equal(await page.locator("#more-files li").count(), 12);
     const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
     assert.equal(overflow, 0, "the page must be scrolled sideways");
@@ -368,7 +369,7 @@ onStore("embedded", "a download on a bad network", (test) => {
       return answer;
     });
     await button(page, "Download").click();
-    await page.getByText(/What arrived is not what was sent/).waitFor();
+    await page.locator("#problem").filter({ hasText: "What arrived is not what was sent" }).waitFor();
     assert.equal((await receiptOf(server, share)).state, "claimed");
     honest();
     const got = await download(page, () => button(page, "Go on").click());

@@ -256,7 +256,7 @@ onStore("embedded", "the page that sends", (test) => {
 
     await page.getByRole("button", { name: "Pause" }).click();
     await page.getByRole("heading", { name: "Paused" }).waitFor();
-    assert.equal(await said(page), "Paused. ");
+    assert.equal(await said(page), "Paused.");
     await page.getByRole("button", { name: "Cancel" }).click();
     assert.ok(await focused(page.getByRole("button", { name: "Keep sending" })));
     await page.keyboard.press("Escape");
@@ -310,22 +310,29 @@ onStore("embedded", "the page that sends", (test) => {
 
   test("wants the very files to go on after a reload, and discards what is not wanted", async ({ openModern, proxy, folder, watch }) => {
     watch.allow(BROKEN);
-    const paths = [join(folder, "large.bin"), join(folder, "other.bin")];
-    for (const path of paths) await writeFile(path, Buffer.alloc(40 * MEBIBYTE));
+    const [large, small, other] = ["large.bin", "small.bin", "other.bin"].map((name) => join(folder, name));
+    await writeFile(large, Buffer.alloc(40 * MEBIBYTE));
+    for (const path of [small, other]) await writeFile(path, "small");
     const between = await proxy();
     const page = await openModern();
     page.on("dialog", (dialog) => dialog.accept());
-    await prepare(page, between.address, { files: paths[0] });
+    await prepare(page, between.address, { files: [large, small] });
     between.throttle(8 * MEBIBYTE, ["up"]);
     await send(page);
     await between.passed("up", 17 * MEBIBYTE);
     await page.reload();
     const again = page.getByRole("button", { name: "Choose again" });
-    await page.getByText("To go on, choose the same file again, or drop it here.").waitFor();
+    await page.getByText("To go on, choose the same 2 files again, or drop them here.").waitFor();
     await page.getByText(/^[12]\d(\.\d)? MiB of 40 MiB$/).waitFor();
-    const [chooser] = await Promise.all([page.waitForEvent("filechooser"), again.click()]);
-    await chooser.setFiles(paths[1]);
+    const choose = async (path) => {
+      const [chooser] = await Promise.all([page.waitForEvent("filechooser"), again.click()]);
+      await chooser.setFiles(path);
+    };
+    await choose(other);
     await page.getByRole("alert").filter({ hasText: "That is not the same, or it was changed since." }).waitFor();
+    await choose(small);
+    await page.getByText("Good. 1 file is still missing: choose it, too.").waitFor();
+    assert.equal(await page.locator(".unfinished [role=alert]").innerText(), "");
 
     await page.getByRole("button", { name: "Discard" }).click();
     await page.getByRole("button", { name: "Keep it" }).click();
