@@ -139,7 +139,7 @@ async function opens(file, index) {
   }
 }
 
-/** @typedef {(view: Bytes | null) => Promise<Bytes>} Pull fills a view, or as much of it as comes at once; null: no more */
+/** @typedef {(view: Bytes | null) => Promise<Bytes>} Pull fills a view as far as bytes come at once; null: no more */
 
 /**
  * @param {Promise<ArrayBuffer>} content
