@@ -56,6 +56,20 @@ async function withoutScripts(page) {
   });
 }
 
+/** Contrast of an element's text (WCAG 2.2, 1.4.3), once it has changed its colours. Runs in the page. @param {Element} element */
+async function contrastOf(element) {
+  await Promise.all(element.getAnimations().map((animation) => animation.finished));
+  const parts = (/** @type {string} */ colour) => colour.match(/[\d.]+/g).map(Number);
+  const luminance = (/** @type {number[]} */ colour) => {
+    const [red, green, blue] = colour.map((part) => (part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+  };
+  let behind = element;
+  while (behind.parentElement && parts(getComputedStyle(behind).backgroundColor)[3] === 0) behind = behind.parentElement;
+  const both = [getComputedStyle(element).color, getComputedStyle(behind).backgroundColor].map((colour) => luminance(parts(colour)));
+  return (Math.max(...both) + 0.05) / (Math.min(...both) + 0.05);
+}
+
 /** The checker's own needs; its waiting for animations would be ours. */
 const CHECKED = { bypassCSP: true, reducedMotion: /** @type {const} */ ("reduce") };
 
@@ -98,6 +112,25 @@ onStore("embedded", "every page with JavaScript", (test) => {
     },
     { timeout: 300_000 },
   );
+
+  test("has buttons that stay legible under the pointer", async (scene) => {
+    scene.watch.allow(...EXPECTED);
+    const states = ["send-chosen", "result-password", "shares", "receive-locked", "arrived-many", "receipt-revoke"];
+    const gallery = Object.fromEntries(await modernGallery(scene));
+    const flaws = [];
+    for (const state of states) {
+      const page = await scene.openModern({ reducedMotion: "reduce" });
+      await gallery[state](page);
+      for (const button of await page.locator("button, a.button, label.button").filter({ visible: true }).all()) {
+        // The field that takes drops lies over its own label.
+        await button.hover({ force: true });
+        const contrast = await button.evaluate(contrastOf);
+        if (contrast < 4.5) flaws.push(`${state}: ${await button.evaluate((element) => element.outerHTML)}: ${contrast.toFixed(1)}`);
+      }
+      await page.context().close();
+    }
+    assert.deepEqual(flaws, []);
+  });
 
   for (const locale of pictures ? ["en-GB", "de-DE"] : []) {
     test(`has its picture taken, ${locale}`, async (scene) => {
