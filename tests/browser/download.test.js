@@ -727,7 +727,7 @@ onStore("embedded", "what a phone shares", (test) => {
     const recording = await proxy({ record: true });
     const page = await openModern();
     await visit(page, recording.address, await sealed(server, one(Buffer.from("x"))));
-    await page.evaluate(() => globalThis.t.save.serviceWorker());
+    await page.evaluate(async () => (await import(`${globalThis.t.library}service.js`)).serviceWorker());
     const library = await page.evaluate(() => globalThis.t.library);
     // The page that the answer leads to would take it in.
     await page.route("**/send.js", (route) => route.fulfill({ contentType: "text/javascript", body: "export {};" }));

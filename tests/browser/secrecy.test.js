@@ -91,7 +91,7 @@ onBothStores("a whole session", (test) => {
         const form = document.createElement("form");
         Object.assign(form, { method: "post", action: "/share-target", enctype: "multipart/form-data" });
         const files = document.createElement("input");
-        Object.assign(files, { type: "file", name: "files" });
+        Object.assign(files, { type: "file", name: "file" });
         const chosen = new DataTransfer();
         chosen.items.add(new File(["the shared file's contents"], name, { type: "text/plain" }));
         files.files = chosen.files;
