@@ -207,7 +207,7 @@ export class Watch {
 
   /** @param {import("playwright-core").Response} response */
   async look(response) {
-    if (response.request().isNavigationRequest()) this.documents.add(response.url());
+    if (response.request().isNavigationRequest()) this.documents.add(withoutFragment(response.url()));
     const headers = await response.allHeaders().catch(() => response.headers());
     if (!headers["content-type"]?.startsWith("text/html")) return;
     this.pages += 1;
@@ -223,7 +223,7 @@ export class Watch {
     const complaints = this.complaints.filter(
       ({ text, url }) =>
         text !== known &&
-        !(text.startsWith("Failed to load resource: the server responded") && this.documents.has(url)) &&
+        !(text.startsWith("Failed to load resource: the server responded") && this.documents.has(withoutFragment(url))) &&
         !this.allowed.some((pattern) => pattern.test(text)),
     );
     assert.deepEqual(this.foreign, [], "requests to others");
@@ -261,3 +261,6 @@ export async function stamp(page, receipt) {
   await page.goto(receipt);
   return page.locator("#state").innerText();
 }
+
+/** @param {string} url */
+const withoutFragment = (url) => url.split("#")[0];
