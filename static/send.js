@@ -2,7 +2,7 @@
 
 import { Chosen } from "./lib/chosen.js";
 import { acceptDrops } from "./lib/drops.js";
-import { ofBlob, ofClipboard, ofInput } from "./lib/files.js";
+import { choose, ofBlob, ofClipboard, ofInput } from "./lib/files.js";
 import { visible } from "./lib/names.js";
 import { forget, get } from "./lib/remember.js";
 import { showResult } from "./lib/result.js";
@@ -14,6 +14,9 @@ import { t } from "./lib/text.js";
 import { announce, byId, size } from "./lib/ui.js";
 import { showUnfinished } from "./lib/unfinished.js";
 import { goOn, send } from "./lib/upload.js";
+
+/** @typedef {import("./lib/files.js").Source} Source */
+/** @typedef {import("./lib/remember.js").UploadRecord} UploadRecord */
 
 const form = /** @type {HTMLFormElement} */ (byId("send"));
 const file = /** @type {HTMLInputElement} */ (byId("file"));
@@ -29,8 +32,12 @@ function begin() {
   arrange();
   settle();
   form.addEventListener("submit", submit);
-  file.addEventListener("change", () => take(ofInput(file), file));
-  byId("folder").addEventListener("click", chooseFolder);
+  file.addEventListener("change", () => {
+    take(ofInput(file));
+    // Choosing again adds, the same file too.
+    file.value = "";
+  });
+  byId("folder").addEventListener("click", () => choose(true, take));
   text.addEventListener("input", reconsider);
   acceptDrops(() => !form.hidden, ({ sources, empty, unreadable }) => {
     take(sources);
@@ -39,7 +46,6 @@ function begin() {
   });
   document.addEventListener("paste", paste);
   waiting();
-  shares.refresh();
   takeShared();
   if (document.readyState === "complete") offerToPhones();
   else addEventListener("load", offerToPhones);
@@ -61,24 +67,12 @@ function stayPlain() {
 
 /* What is sent. */
 
-/**
- * @param {import("./lib/files.js").Source[]} sources
- * @param {HTMLInputElement} [input] whose choice it was: choosing again adds
- */
-function take(sources, input) {
-  if (input) input.value = "";
+/** @param {Source[]} sources */
+function take(sources) {
   byId("remark").textContent = "";
   if (sources.length === 0) return;
   chosen.add(sources);
   announce(chosen.sum);
-}
-
-function chooseFolder() {
-  const input = document.createElement("input");
-  input.type = "file";
-  input.webkitdirectory = true;
-  input.addEventListener("change", () => take(ofInput(input)));
-  input.click();
 }
 
 /**
@@ -113,9 +107,12 @@ function write(words) {
 
 /** From now on a phone's share menu can hand things to this page. */
 async function offerToPhones() {
-  const { serviceWorker } = await import("./lib/service.js");
-  // A browser that has none has no such menu either.
-  await serviceWorker().catch(() => {});
+  try {
+    const { serviceWorker } = await import("./lib/service.js");
+    await serviceWorker();
+  } catch {
+    // A browser without service workers has no such menu either, and the next visit tries again.
+  }
 }
 
 /** What a phone's share menu handed to the service worker. */
@@ -149,7 +146,7 @@ function reconsider() {
 function complain(problem) {
   const place = byId("problem");
   if (place.textContent !== problem) place.textContent = problem;
-  file.toggleAttribute("aria-invalid", problem !== "");
+  file.setAttribute("aria-invalid", String(problem !== ""));
 }
 
 /* What comes of it. */
@@ -180,10 +177,10 @@ async function submit(event) {
 async function run(what, password, begin) {
   form.hidden = true;
   byId("remark").textContent = "";
-  byId("unfinished-place").replaceChildren();
+  byId("unfinished-place").hidden = true;
   const { phase, share } = await watch(/** @type {HTMLElement} */ (form.parentElement), what, begin);
   if (share) return finished(share, password);
-  form.hidden = false;
+  form.hidden = byId("unfinished-place").hidden = false;
   if (phase === "cancelled") byId("remark").textContent = t("send.cancelled");
   await waiting();
   byId("submit").focus();
@@ -208,15 +205,16 @@ function another() {
   form.reset();
   chosen.clear();
   recall();
-  form.hidden = false;
+  form.hidden = byId("unfinished-place").hidden = false;
   byId("start").hidden = false;
   waiting();
   file.focus();
 }
 
-/** Shows the uploads that wait to go on. */
+/** Shows the uploads that wait to go on, and what became of others. */
 function waiting() {
-  return showUnfinished(byId("unfinished-place"), (record, files) =>
-    run(contentsOf(record.manifest), "", (told) => goOn(record, files, told)),
-  );
+  shares.refresh();
+  const again = (/** @type {UploadRecord} */ record, /** @type {Source[] | null} */ files) =>
+    run(contentsOf(record.manifest), "", (told) => goOn(record, files, told));
+  return showUnfinished(byId("unfinished-place"), again, waiting);
 }

@@ -36,6 +36,28 @@ const onDisk = (file, name = file.webkitRelativePath || file.name, handle) =>
 export const ofInput = (input) => [...(input.files ?? [])].map((file) => onDisk(file));
 
 /**
+ * Has the browser ask for files, or for a folder. Call it on a click.
+ *
+ * @param {boolean} folder
+ * @param {(sources: Source[]) => void} take
+ */
+export function choose(folder, take) {
+  const input = document.createElement("input");
+  input.type = "file";
+  input.multiple = true;
+  input.webkitdirectory = folder;
+  input.hidden = true;
+  input.addEventListener("cancel", () => input.remove());
+  input.addEventListener("change", () => {
+    input.remove();
+    take(ofInput(input));
+  });
+  // Some browsers forget an input that is in no page.
+  document.body.append(input);
+  input.click();
+}
+
+/**
  * A file that lies on no disk, such as a text or what another app shared.
  *
  * @param {Blob} file

@@ -11,8 +11,6 @@ const KEPT = 6;
 /** This upload can't go on: nothing may be sealed under its keys any more. Another can begin. */
 export class Anew extends Error {
   name = "Anew";
-  /** For the words that people read, where no other can begin. */
-  code = "changed";
 }
 
 /** The notes of one upload. */
@@ -49,12 +47,10 @@ export class Notes {
   /**
    * Resolves when the part may leave.
    *
-   * @param {number} offset where it begins
-   * @param {Uint8Array<ArrayBuffer>} part sealed
+   * @param {import("./parts.js").Part} part
    * @throws {Anew} where it is not the part that was noted
    */
-  async take(offset, part) {
-    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", part));
+  async take({ offset, digest }) {
     const known = this.#notes.get(offset);
     if (known?.digest.some((byte, at) => byte !== digest[at])) throw new Anew("a file is not what it was");
     if (known) return known.kept;

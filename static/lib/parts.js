@@ -4,108 +4,17 @@ import { HEADER, PLAIN, RECORD, sealedLength } from "./seal.js";
 
 /** @typedef {Uint8Array<ArrayBuffer>} Bytes */
 
-/** Records that are read at once: 4 MiB. */
-const UNIT = 16;
 /** Records that are sealed at once: more are no faster, fewer are slower. */
 const LANES = 4;
-/** Small files that are read at once. */
-const READERS = 16;
 
-/** A file that can't be read, or is not as long as it was: it was changed, moved or removed. */
-export class ChangedError extends Error {
-  name = "ChangedError";
-  /** For the words that people read. */
-  code = "changed";
-
-  /**
-   * @param {number} index which of the files
-   * @param {unknown} [cause]
-   */
-  constructor(index, cause) {
-    super(`file ${index} is not what it was`, { cause });
-    this.index = index;
-  }
-}
-
-/** The bytes of some files, one after the other. */
-export class Files {
-  /** Where each begins, and the end of all. */
-  #starts = [0];
-  #files;
-
-  /** @param {readonly Blob[]} files */
-  constructor(files) {
-    this.#files = files;
-    files.forEach((file, index) => this.#starts.push(this.#starts[index] + file.size));
-    /** Bytes in all. */
-    this.length = this.#starts[files.length];
-  }
-
-  /**
-   * @param {number} from
-   * @param {number} to
-   * @returns {Promise<Bytes>} bytes `from` to `to`
-   * @throws {ChangedError}
-   */
-  async read(from, to) {
-    const pieces = this.#pieces(from, to);
-    if (pieces.length === 1) return this.#piece(pieces[0]);
-    // One byte more, so that the last record, too, can be sealed where it lies.
-    const bytes = new Uint8Array(to - from + 1);
-    let next = 0;
-    const reader = async () => {
-      while (next < pieces.length) {
-        const piece = pieces[next++];
-        bytes.set(await this.#piece(piece), piece.at - from);
-      }
-    };
-    await Promise.all(Array.from({ length: READERS }, reader));
-    return bytes.subarray(0, to - from);
-  }
-
-  /**
-   * Where bytes `from` to `to` lie: which file, which of its bytes, and where those stand among all.
-   *
-   * @param {number} from
-   * @param {number} to
-   */
-  #pieces(from, to) {
-    const pieces = [];
-    for (let index = this.#indexAt(from), at = from; at < to; index += 1) {
-      const [start, end] = [this.#starts[index], Math.min(to, this.#starts[index + 1])];
-      if (end > at) pieces.push({ index, from: at - start, to: end - start, at });
-      at = Math.max(at, end);
-    }
-    return pieces;
-  }
-
-  /**
-   * The last file that begins at or before `at`.
-   *
-   * @param {number} at
-   */
-  #indexAt(at) {
-    let [low, high] = [0, this.#files.length - 1];
-    while (low < high) {
-      const middle = Math.ceil((low + high) / 2);
-      if (this.#starts[middle] <= at) low = middle;
-      else high = middle - 1;
-    }
-    return low;
-  }
-
-  /** @param {{ index: number, from: number, to: number }} piece */
-  async #piece({ index, from, to }) {
-    let bytes;
-    try {
-      bytes = new Uint8Array(await this.#files[index].slice(from, to).arrayBuffer());
-    } catch (error) {
-      throw new ChangedError(index, error);
-    }
-    if (bytes.length !== to - from) throw new ChangedError(index);
-    return bytes;
-  }
-}
+/**
+ * A part that is ready to be sent.
+ *
+ * @typedef {object} Part
+ * @property {number} offset where it begins in the upload
+ * @property {Blob} body
+ * @property {Bytes} digest SHA-256 of the SHA-256s of its pieces: manifest, header, and each record, as far as they lie in it
+ */
 
 /** The parts of one upload. */
 export class Parts {
@@ -117,9 +26,15 @@ export class Parts {
   #base;
   /** The record that the last part ended in: the next begins in it. @type {{ record: number, sealed: Bytes } | null} */
   #carried = null;
+  /**
+   * What is being read, and which record comes next.
+   *
+   * @type {{ record: number, pieces: AsyncGenerator<Bytes, undefined, void> } | null}
+   */
+  #reading = null;
 
   /**
-   * @param {Files} files
+   * @param {import("./reading.js").Files} files
    * @param {Bytes} manifest sealed
    * @param {import("./seal.js").Message} message the content's
    * @param {number} size bytes of a part
@@ -140,66 +55,87 @@ export class Parts {
    * Seals part `index`: bytes `index * size` and following of the upload. One at a time; in their order it is quickest.
    *
    * @param {number} index
-   * @returns {Promise<Bytes>}
-   * @throws {ChangedError}
+   * @returns {Promise<Part>}
+   * @throws {import("./reading.js").ChangedError}
    */
   async seal(index) {
-    const from = index * this.size;
-    const part = new Uint8Array(Math.min(this.size, this.length - from));
-    const place = (/** @type {number} */ at, /** @type {Bytes} */ bytes) => {
-      const [first, end] = [Math.max(at, from), Math.min(at + bytes.length, from + part.length)];
-      if (first < end) part.set(bytes.subarray(first - at, end - at), first - from);
+    const offset = index * this.size;
+    const end = Math.min(offset + this.size, this.length);
+    /** @type {Bytes[]} */
+    const pieces = [];
+    /** @type {Promise<ArrayBuffer>[]} */
+    const digests = [];
+    const take = (/** @type {number} */ at, /** @type {Bytes} */ bytes) => {
+      const piece = bytes.subarray(Math.max(0, offset - at), Math.max(0, end - at));
+      if (piece.length === 0) return;
+      pieces.push(piece);
+      digests.push(crypto.subtle.digest("SHA-256", piece));
     };
-    place(0, this.#manifest);
-    place(this.#manifest.length, this.#message.header());
+    take(0, this.#manifest);
+    take(this.#manifest.length, this.#message.header());
 
-    const last = Math.floor((from + part.length - 1 - this.#base) / RECORD);
-    let next = Math.max(0, Math.floor((from - this.#base) / RECORD));
-    if (this.#carried?.record === next) {
-      place(this.#base + next * RECORD, this.#carried.sealed);
-      next += 1;
-    }
-    const plain = this.#reading(next, last);
-    const lane = async () => {
-      while (next <= last) {
-        const record = next++;
-        const sealed = await this.#message.seal(record, await plain(record), record === this.#records - 1);
-        place(this.#base + record * RECORD, sealed);
-        if (record === last) this.#carried = { record, sealed };
-      }
+    const last = Math.floor((end - 1 - this.#base) / RECORD);
+    /** @type {Promise<Bytes>[]} */
+    const sealing = [];
+    const first = Math.max(0, Math.floor((offset - this.#base) / RECORD));
+    let oldest = first;
+    const finish = async () => {
+      const sealed = await /** @type {Promise<Bytes>} */ (sealing.shift());
+      take(this.#base + oldest * RECORD, sealed);
+      this.#carried = { record: oldest, sealed };
+      oldest += 1;
     };
-    await Promise.all(Array.from({ length: LANES }, lane));
-    return part;
+    for (let record = first; record <= last; record += 1) {
+      const known = this.#carried?.record === record ? this.#carried.sealed : null;
+      sealing.push(known ? Promise.resolve(known) : this.#seal(record, await this.#read(record)));
+      if (sealing.length === LANES) await finish();
+    }
+    const unchanged = this.#files.unchanged(first * PLAIN, (last + 1) * PLAIN);
+    unchanged.catch(() => {});
+    while (sealing.length > 0) await finish();
+    await unchanged;
+    return { offset, body: new Blob(pieces), digest: await digestOf(digests) };
   }
 
   /**
-   * Reads ahead: gives the plain bytes of records `first` to `last`, asked for in that order.
-   *
-   * @param {number} first
-   * @param {number} last
+   * @param {number} record
+   * @param {Bytes} plain
    */
-  #reading(first, last) {
-    /** @type {Map<number, Promise<Bytes>>} */
-    const units = new Map();
-    const unit = (/** @type {number} */ number) => {
-      const begin = first + number * UNIT;
-      if (begin > last) return;
-      const end = Math.min(begin + UNIT, last + 1);
-      const bytes = this.#files.read(begin * PLAIN, Math.min(end * PLAIN, this.#files.length));
-      // A failure is told to whoever asks for these bytes.
-      bytes.catch(() => {});
-      units.set(number, bytes);
-    };
-    if (first <= last) unit(0);
-    return async (/** @type {number} */ record) => {
-      const number = Math.floor((record - first) / UNIT);
-      if (!units.has(number + 1)) {
-        unit(number + 1);
-        units.delete(number - 1);
-      }
-      const bytes = await /** @type {Promise<Bytes>} */ (units.get(number));
-      const at = (record - first - number * UNIT) * PLAIN;
-      return bytes.subarray(at, at + PLAIN);
-    };
+  #seal(record, plain) {
+    const sealed = this.#message.seal(record, plain, record === this.#records - 1);
+    // A failure is told to whoever waits for this record.
+    sealed.catch(() => {});
+    return sealed;
   }
+
+  /**
+   * The plain bytes of a record, good until the next is asked for.
+   *
+   * @param {number} record
+   */
+  async #read(record) {
+    if (this.#reading?.record !== record) {
+      await this.stop();
+      this.#reading = { record, pieces: this.#files.from(record * PLAIN, PLAIN) };
+    }
+    this.#reading.record += 1;
+    const { value } = await this.#reading.pieces.next();
+    return value ?? new Uint8Array();
+  }
+
+  /** Nothing more is read. */
+  async stop() {
+    await this.#reading?.pieces.return(undefined);
+    this.#reading = null;
+  }
+}
+
+/**
+ * One digest of many: WebCrypto has none that is fed bit by bit, and putting 16 MiB together takes longer than hashing them.
+ *
+ * @param {Promise<ArrayBuffer>[]} digests
+ */
+async function digestOf(digests) {
+  const all = await new Blob(await Promise.all(digests)).arrayBuffer();
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", all));
 }

@@ -30,7 +30,8 @@
  *
  * @typedef {object} PartRecord
  * @property {string} id the share
- * @property {{ offset: number, digest: Uint8Array }[]} notes offset in the upload, and SHA-256 of the sealed part
+ * @property {{ offset: number, digest: Uint8Array }[]} notes offset in the upload, and what
+ *   `Part` has as digest
  */
 
 /**

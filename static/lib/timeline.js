@@ -103,7 +103,7 @@ function ofClaim(claim, breaks) {
   const all = [{ what: "claimed", at: claim.claimed_at, served: claim.served, runs: claim.state === "claimed" }];
   const last = breaks.at(-1);
   if (last) all.push({ what: "interrupted", at: last.at, times: breaks.length });
-  if (last?.until && claim.state === "claimed") all.push({ what: "resumed", at: last.until });
+  if (last?.until) all.push({ what: "resumed", at: last.until });
   if (claim.state === "finished") all.push({ what: "arrived", at: claim.finished_at ?? undefined });
   if (claim.state === "lapsed") all.push({ what: "unconfirmed" });
   return all;

@@ -124,10 +124,8 @@ class View {
     const quarter = Math.floor(this.#fraction() * 4);
     if (isNew) {
       byId("phase").textContent = heading;
-      const problem = byId("problem").textContent ?? "";
       if (phase === "claiming" || phase === "failed") focus(byId("phase"));
-      if (phase === "failed") announce(problem);
-      else if (phase !== "claiming") announce(phase === "waiting" ? `${heading}. ${problem}` : heading);
+      else announce(phase === "waiting" ? `${heading}. ${byId("problem").textContent}` : heading);
     } else if (quarter > this.#quarter && quarter < 4) {
       announce(t("receive.percent", { n: quarter * 25 }));
     }

@@ -5,11 +5,11 @@ import { ApiError, Unreachable, appendUpload, uploadOffset } from "./api.js";
 import { Backoff, STALL, TRIES, Watchdog, codeOf, sleep } from "./network.js";
 import { Anew } from "./notes.js";
 
-/** @typedef {Uint8Array<ArrayBuffer>} Bytes */
+/** @typedef {import("./parts.js").Part} Part */
 /** @typedef {{ code: string, retryIn?: number, name?: string }} Problem an API's code, or one of our own; seconds; a file */
 
 /** Parts that are sealed, or being sealed, while one is sent. */
-const AHEAD = 2;
+const AHEAD = 1;
 /** Least bytes of a request, where longer ones do not get through. */
 const LEAST = 256 * 1024;
 /** So long may the answer take once all bytes have left: what lies in buffers goes on moving unseen. Milliseconds. */
@@ -97,8 +97,9 @@ export class Sending {
   #backoff = new Backoff();
   /** How many bytes the server is known to have. */
   #offset = 0;
-  /** Most bytes of one request. */
+  /** Most bytes of the next request, and of any. */
   #most = Infinity;
+  #ceiling = Infinity;
 
   /**
    * @param {{ location: string, length: number, part: number }} upload bytes of all of it, and of a part
@@ -119,7 +120,7 @@ export class Sending {
    * Resolves when the server has everything, and the share can be claimed.
    *
    * @param {boolean} fresh whether nothing of it was ever sent
-   * @throws {Anew | import("./parts.js").ChangedError | ApiError}
+   * @throws {Anew | import("./reading.js").ChangedError | ApiError}
    */
   async run(fresh) {
     if (!fresh) this.#offset = await this.#ask();
@@ -150,23 +151,25 @@ export class Sending {
     }
   }
 
-  /** @param {{ offset: number, bytes: Bytes }} part */
-  async #deliver({ offset, bytes }) {
-    const end = offset + bytes.length;
+  /** @param {Part} part */
+  async #deliver({ offset, body }) {
+    const end = offset + body.size;
     while (this.#offset < end) {
       await this.#pass();
       const from = this.#offset;
-      const piece = bytes.subarray(from - offset, Math.min(from - offset + this.#most, bytes.length));
+      const piece = body.slice(from - offset, Math.min(from - offset + this.#most, body.size));
       let left = 0;
       try {
         this.#offset = await this.#append(from, piece, (sent) => (left = sent));
-        this.#most *= 2;
+        this.#most = Math.min(this.#most * 2, this.#ceiling);
       } catch (error) {
-        if (error instanceof ApiError && error.status === 413 && error.foreign && piece.length > LEAST) left = piece.length;
+        const tooLong = error instanceof ApiError && error.status === 413 && error.foreign && piece.size > LEAST;
+        if (tooLong) this.#ceiling = Math.max(LEAST, piece.size / 2);
         else await this.#wait(error);
         this.#offset = await this.#ask();
-        // What stands between may pass on whole requests only, or short ones only.
-        if (this.#offset === from && left > 0 && !calledOff(error)) this.#most = Math.max(LEAST, piece.length / 4);
+        // What stands between may pass on short requests only, or only those that come whole.
+        const lost = left > 0 && this.#offset === from && !calledOff(error);
+        if (tooLong || lost) this.#most = Math.max(LEAST, Math.min(this.#ceiling, piece.size / 4));
       }
       if (this.#offset > from) this.#backoff.reset();
       if (this.#offset < offset || this.#offset > end) throw new Moved("the server has other bytes");
@@ -175,7 +178,7 @@ export class Sending {
 
   /**
    * @param {number} from
-   * @param {Bytes} piece
+   * @param {Blob} piece
    * @param {(sent: number) => void} moved
    */
   async #append(from, piece, moved) {
@@ -184,7 +187,7 @@ export class Sending {
     const signal = AbortSignal.any([this.#reins.signal, dead.signal]);
     const progress = (/** @type {number} */ sent) => {
       moved(sent);
-      dog.feed(sent < piece.length ? STALL : ANSWER);
+      dog.feed(sent < piece.size ? STALL : ANSWER);
       this.#tell("sending", from + sent);
     };
     this.#tell("sending", from);
@@ -234,7 +237,7 @@ export class Sending {
 
 /** Seals and notes parts in their order, some ahead of what is asked for. */
 class Ahead {
-  /** @type {Promise<{ offset: number, bytes: Bytes }>[]} */
+  /** @type {Promise<Part>[]} */
   #ready = [];
   /** @type {Promise<unknown>} */
   #sealing = Promise.resolve();
@@ -257,13 +260,14 @@ class Ahead {
   /** The next part, once it may be sent. */
   next() {
     this.#fill(AHEAD + 1);
-    return /** @type {Promise<{ offset: number, bytes: Bytes }>} */ (this.#ready.shift());
+    return /** @type {Promise<Part>} */ (this.#ready.shift());
   }
 
   /** Resolves when nothing is sealed or noted any more. */
   async stop() {
     this.#stopped = true;
     await Promise.allSettled(this.#ready);
+    await this.#parts.stop();
   }
 
   /** @param {number} count */
@@ -275,15 +279,14 @@ class Ahead {
         return this.#parts.seal(index);
       });
       this.#sealing = sealed;
-      const offset = index * this.#parts.size;
       // The next part is sealed while this one is noted.
-      const part = sealed.then(async (bytes) => {
-        await this.#notes.take(offset, bytes);
-        return { offset, bytes };
+      const ready = sealed.then(async (part) => {
+        await this.#notes.take(part);
+        return part;
       });
       // A failure is told to whoever asks for this part.
-      part.catch(() => {});
-      this.#ready.push(part);
+      ready.catch(() => {});
+      this.#ready.push(ready);
     }
   }
 }

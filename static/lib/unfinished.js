@@ -2,11 +2,11 @@
 
 import * as api from "./api.js";
 import { ask } from "./ask.js";
-import { ofDrop, ofInput } from "./files.js";
+import { choose, ofDrop } from "./files.js";
 import { forget, get } from "./remember.js";
 import { contentsOf } from "./share.js";
 import { t } from "./text.js";
-import { clone, part, size } from "./ui.js";
+import { byId, clone, part, size } from "./ui.js";
 import { matches, unfinished } from "./upload.js";
 
 /** @typedef {import("./remember.js").UploadRecord} UploadRecord */
@@ -18,97 +18,128 @@ import { matches, unfinished } from "./upload.js";
  *
  * @param {HTMLElement} place
  * @param {GoOn} goOn is given the files where they had to be chosen again
+ * @param {() => void} changed called when there may be one more or less
  */
-export async function showUnfinished(place, goOn) {
-  const records = await unfinished();
-  place.replaceChildren();
-  if (records.length === 0) return;
+export async function showUnfinished(place, goOn, changed) {
+  const records = await unfinished(changed);
+  const rows = await Promise.all(records.map((record) => row(record, goOn, changed)));
+  if (rows.length === 0) return place.replaceChildren();
   const section = clone("unfinished");
-  const rows = await Promise.all(records.map((record) => row(record, goOn, () => showUnfinished(place, goOn))));
   part(section, "list").append(...rows);
-  place.append(section);
+  place.replaceChildren(section);
 }
 
 /**
  * @param {UploadRecord} record
  * @param {GoOn} goOn
- * @param {() => void} gone
+ * @param {() => void} changed
  */
-async function row(record, goOn, gone) {
+async function row(record, goOn, changed) {
   const element = clone("unfinished-row");
-  const at = (/** @type {string} */ name) => part(element, name);
   const name = contentsOf(record.manifest);
-  at("names").textContent = name;
-  const bar = /** @type {HTMLProgressElement} */ (at("bar"));
-  bar.setAttribute("aria-label", t("send.unfinished.bar", { name }));
-  const reached = await progress(record);
-  bar.value = (reached ?? 0) / record.length;
-  at("amount").textContent = t("send.amount", { sent: size(reached ?? 0), total: size(record.length) });
-  at("discard").addEventListener("click", async () => {
-    if (await ask(discarding())) await discard(record).then(gone);
+  part(element, "names").textContent = name;
+  part(element, "bar").setAttribute("aria-label", t("send.unfinished.bar", { name }));
+  part(element, "discard").addEventListener("click", async () => {
+    if (!(await ask(discarding()))) return;
+    await discard(record);
+    changed();
+    byId("main").focus();
   });
-  const on = at("on");
-  if (reached === null) {
-    at("how").textContent = t("send.unfinished.gone");
-    on.hidden = true;
-    return element;
-  }
-  const choose = () => chooseAgain(element, record, goOn);
-  // What the server has whole takes no file any more.
-  if (reached < record.length && !atHand(record)) choose();
-  else {
-    at("how").textContent = t("send.unfinished.ready");
-    on.textContent = t("send.unfinished.on");
-    on.addEventListener("click", async () => ((await allowed(record)) ? goOn(record, null) : choose()), { once: true });
-  }
+  if (atHand(record)) offerGoOn(element, record, goOn);
+  else chooseAgain(element, record, goOn);
+  tell(element, record, (await get("parts", record.id))?.notes.at(-1)?.offset ?? 0);
+  // The server knows better, if it can be reached.
+  api.uploadOffset(record.location).then(
+    (reached) => {
+      tell(element, record, reached);
+      // What it has whole takes no file any more.
+      if (reached === record.length) offerGoOn(element, record, goOn);
+    },
+    (error) => {
+      if (error instanceof api.ApiError && (error.status === 404 || error.status === 410)) tooLate(element);
+    },
+  );
   return element;
 }
 
 /**
- * From here on the row takes the files, by its button or dropped on it.
+ * @param {HTMLElement} element
+ * @param {UploadRecord} record
+ * @param {number} reached bytes
+ */
+function tell(element, { length }, reached) {
+  /** @type {HTMLProgressElement} */ (part(element, "bar")).value = reached / length;
+  part(element, "amount").textContent = t("send.amount", { sent: size(reached), total: size(length) });
+}
+
+/** @param {HTMLElement} element */
+function tooLate(element) {
+  part(element, "how").textContent = t("send.unfinished.gone");
+  part(element, "on").hidden = true;
+  delete element.dataset.drop;
+}
+
+/**
+ * The row goes on by one click, without files or with those that the browser has.
+ *
+ * @param {HTMLElement} element
+ * @param {UploadRecord} record
+ * @param {GoOn} goOn
+ */
+function offerGoOn(element, record, goOn) {
+  part(element, "how").textContent = t("send.unfinished.ready");
+  part(element, "on").textContent = t("send.unfinished.on");
+  part(element, "on").onclick = async () => {
+    if (await allowed(record)) goOn(record, null);
+    else chooseAgain(element, record, goOn);
+  };
+}
+
+/**
+ * From here on the row takes the files, by its button or dropped on it, at once or one after the other.
  *
  * @param {HTMLElement} element
  * @param {UploadRecord} record
  * @param {GoOn} goOn
  */
 function chooseAgain(element, record, goOn) {
-  const { files } = record.manifest;
-  const folder = files.some(({ name }) => name.includes("/"));
-  part(element, "how").textContent = folder ? t("send.unfinished.need.folder") : t("send.unfinished.need", { n: files.length });
+  /** @type {Source[]} */
+  const chosen = [];
+  let missing = missingOf(record, chosen);
   const take = (/** @type {Source[]} */ sources) => {
-    const matching = matches(record, sources);
-    if (matching) goOn(record, matching);
-    else part(element, "problem").textContent = t("send.unfinished.wrong");
+    chosen.push(...sources);
+    const matching = matches(record, chosen);
+    if (matching) return goOn(record, matching);
+    const before = missing.length;
+    missing = missingOf(record, chosen);
+    const some = missing.length < before;
+    part(element, "problem").textContent = some ? "" : t("send.unfinished.wrong");
+    if (some) part(element, "how").textContent = t("send.unfinished.missing", { n: missing.length });
   };
-  const on = part(element, "on");
-  on.textContent = t("send.unfinished.choose");
-  on.addEventListener("click", () => {
-    const input = document.createElement("input");
-    input.type = "file";
-    input.multiple = true;
-    input.webkitdirectory = folder;
-    input.addEventListener("change", () => take(ofInput(input)));
-    input.click();
-  });
-  element.dataset.drop = "on";
-  element.addEventListener("drop", async (event) => {
+  const folder = missing.some(inFolder);
+  part(element, "how").textContent = t(folder ? "send.unfinished.need.folder" : "send.unfinished.need", { n: missing.length });
+  part(element, "on").textContent = t("send.unfinished.choose");
+  part(element, "on").onclick = () => choose(missing.some(inFolder), take);
+  element.dataset.drop = "";
+  element.ondrop = async (event) => {
     if (event.dataTransfer) take((await ofDrop(event.dataTransfer)).sources);
-  });
+  };
 }
 
+/** @param {{ name: string }} file */
+const inFolder = ({ name }) => name.includes("/");
+
 /**
- * How many bytes the server has; null where it has given the upload up.
+ * The files of an upload that are not among those that were chosen.
  *
  * @param {UploadRecord} record
+ * @param {Source[]} chosen
  */
-async function progress(record) {
-  try {
-    return await api.uploadOffset(record.location);
-  } catch (error) {
-    if (error instanceof api.ApiError && (error.status === 404 || error.status === 410)) return null;
-    return (await get("parts", record.id))?.notes.at(-1)?.offset ?? 0;
-  }
-}
+const missingOf = (record, chosen) =>
+  record.manifest.files.filter((file, at) => {
+    const alone = { manifest: { ...record.manifest, files: [file] }, kept: [record.kept[at]], stamps: [record.stamps[at]] };
+    return matches({ ...record, ...alone }, chosen) === null;
+  });
 
 /**
  * Whether the browser has each file, or can open it again by itself.

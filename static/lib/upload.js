@@ -18,10 +18,13 @@ import { script } from "./trusted.js";
  * @property {FileSystemFileHandle} [handle]
  */
 
+/** @typedef {Source & { size: number, lastModified: number }} Stamped with what tells whether the file has changed; 0: no time */
+
 /**
  * How an upload goes.
  *
- * `waiting`: it goes on by itself, as soon as it can. `failed` is final; nothing of it remains.
+ * `waiting`: it goes on by itself, as soon as it can. `failed` is final: nothing of it remains, unless another tab has it or an
+ * unfinished one lacks its files.
  *
  * @typedef {object} UploadState
  * @property {"preparing" | "sending" | "waiting" | "paused" | "done" | "failed" | "cancelled"} phase
@@ -30,8 +33,8 @@ import { script } from "./trusted.js";
  * @property {number} rate bytes a second
  * @property {number | null} secondsLeft null: can't be said
  * @property {{ code: string, retryIn?: number, name?: string }} [problem] with `waiting` and `failed`: an API's code, `offline`,
- *   `unreachable`, `changed` (a file changed or can't be read any more), `unreadable`, `needs_password` (it has to begin anew,
- *   and the password was not kept), `elsewhere` (another tab has it); seconds until the next try; the file's name
+ *   `unreachable`, `changed` (a file changed or can't be read any more), `unreadable`, `too_many_names`, `needs_password` (it has
+ *   to begin anew, and the password was not kept), `elsewhere` (another tab has it); seconds until the next try; the file's name
  * @property {import("./remember.js").ShareRecord} [share] with `done`
  */
 
@@ -176,13 +179,22 @@ export function send({ sources, text, ...rest }, told) {
   const type = "text/plain; charset=utf-8";
   const ofText = (/** @type {string} */ text) => ({ file: new Blob([text], { type }), name: "text.txt", type, fromDisk: false });
   const files = sources.length > HANDLES ? sources.map(({ handle, ...rest }) => rest) : sources;
-  const chosen = text === undefined ? files : [ofText(text)];
+  const chosen = (text === undefined ? files : [ofText(text)]).map(stamped);
   const order = { ...rest, sources: chosen, text: text !== undefined };
-  return new Upload(Promise.resolve({ do: "send", order }), sizeOf(chosen), told);
+  const total = chosen.reduce((sum, { size }) => sum + size, 0);
+  return new Upload(Promise.resolve({ do: "send", order }), total, told);
 }
 
-/** @param {Source[]} sources */
-const sizeOf = (sources) => sources.reduce((sum, { file }) => sum + file.size, 0);
+/**
+ * Browsers may look at the disk each time they are asked; what counts is what was chosen.
+ *
+ * @param {Source} source
+ * @returns {Stamped}
+ */
+const stamped = (source) => {
+  const { file } = source;
+  return { ...source, size: file.size, lastModified: file instanceof File ? file.lastModified : 0 };
+};
 
 /**
  * Goes on with an upload of an earlier visit, or begins it anew under a new secret where that can't be done safely.
@@ -194,7 +206,10 @@ const sizeOf = (sources) => sources.reduce((sum, { file }) => sum + file.size, 0
  * @param {Told} told
  */
 export function goOn(record, sources, told) {
-  const order = async () => ({ do: "goOn", record, sources: sources ?? (await reopened(record)) });
+  const order = async () => {
+    const found = sources ?? (await reopened(record));
+    return { do: "goOn", record, sources: found?.map(stamped) ?? null };
+  };
   const total = record.manifest.files.reduce((sum, { size }) => sum + Number(size), 0);
   return new Upload(order(), total, told);
 }
@@ -234,9 +249,10 @@ async function opened(handle) {
 /**
  * The uploads that can go on, and that no other tab runs. Forgets those that can't.
  *
+ * @param {() => void} [released] called when another tab has let go of one that it ran
  * @returns {Promise<UploadRecord[]>}
  */
-export async function unfinished() {
+export async function unfinished(released) {
   try {
     const [records, parts, shares] = await Promise.all([
       remember.all("uploads"),
@@ -249,11 +265,27 @@ export async function unfinished() {
     const dead = [...records, ...parts].filter(({ id }) => !known.has(id));
     await Promise.all(dead.flatMap(({ id }) => [remember.forget("uploads", id), remember.forget("parts", id)]));
     const idle = await Promise.all(alive.map(({ id }) => isIdle(id)));
+    if (released) alive.forEach(({ id }, index) => idle[index] || heed(id, released));
     return alive.filter((_, index) => idle[index]);
   } catch {
     // A browser that remembers nothing has nothing to go on with.
     return [];
   }
+}
+
+/** Uploads of other tabs whose end is waited for. @type {Set<string>} */
+const heeded = new Set();
+
+/**
+ * @param {string} id
+ * @param {() => void} released
+ */
+async function heed(id, released) {
+  if (heeded.has(id)) return;
+  heeded.add(id);
+  await navigator.locks.request(`upload:${id}`, () => {});
+  heeded.delete(id);
+  released();
 }
 
 /** @param {string} id */

@@ -3,7 +3,8 @@
 import { ApiError, abandonUpload, createUpload, revoke } from "./api.js";
 import { Backoff, Rate, codeOf, secondsLeft, sleep, suspect, wake } from "./network.js";
 import { Anew, Notes } from "./notes.js";
-import { ChangedError, Files, Parts } from "./parts.js";
+import { Parts } from "./parts.js";
+import { ChangedError, Files } from "./reading.js";
 import * as remember from "./remember.js";
 import { HEADER, Message, PLAIN, RECORD, deriveKeys, encode, randomToken, sealManifest, sealedLength } from "./seal.js";
 import { Reins, Sending } from "./tus.js";
@@ -11,12 +12,13 @@ import { Reins, Sending } from "./tus.js";
 /** @typedef {import("./remember.js").UploadRecord} UploadRecord */
 /** @typedef {import("./remember.js").ShareRecord} ShareRecord */
 /** @typedef {import("./upload.js").UploadState} UploadState */
+/** @typedef {import("./upload.js").Stamped} Stamped */
 
 /**
  * What is to be sent.
  *
  * @typedef {object} Order
- * @property {import("./upload.js").Source[]} sources
+ * @property {Stamped[]} sources
  * @property {boolean} text whether the one source is a text
  * @property {string} [note]
  * @property {string} [password]
@@ -96,7 +98,7 @@ async function begin(order) {
  * Goes on with an upload of an earlier visit.
  *
  * @param {UploadRecord} record
- * @param {import("./upload.js").Source[] | null} sources null: they are needed, and not there
+ * @param {Stamped[] | null} sources null: they are needed, and not there
  * @returns {Promise<ShareRecord>}
  */
 async function goOn(record, sources) {
@@ -112,7 +114,7 @@ async function goOn(record, sources) {
     if (record.password) throw new Failure("needs_password");
     await giveUp();
     const text = manifest.files[0].kind === "text";
-    total = sources.reduce((sum, { file }) => sum + file.size, 0);
+    total = sizeOf(sources);
     return begin({ sources, text, note: manifest.note, expiresIn, downloads, part });
   }
 }
@@ -123,11 +125,10 @@ async function goOn(record, sources) {
  * @param {Order} order
  */
 async function tryFiles({ sources }) {
-  const tries = sources.slice(0, TRIED).map(({ file, name }) =>
-    file.slice(0, 1).arrayBuffer().catch(() => {
-      throw new Failure("unreadable", { name });
-    }),
-  );
+  const tries = sources.slice(0, TRIED).map(async ({ file, name, size }) => {
+    const bytes = await file.slice(0, 1).arrayBuffer().catch(() => null);
+    if (bytes?.byteLength !== Math.min(1, size)) throw new Failure("unreadable", { name });
+  });
   await Promise.all(tries);
 }
 
@@ -140,7 +141,7 @@ async function create({ sources, text, note, password, expiresIn, downloads, par
   const secret = randomToken();
   const [manifestSalt, contentSalt] = [randomToken(), randomToken()];
   const keys = await deriveKeys(secret, password);
-  const files = sources.map(({ name, type, file: { size } }) => ({
+  const files = sources.map(({ name, type, size }) => ({
     name,
     ...(type && { type }),
     size,
@@ -148,7 +149,9 @@ async function create({ sources, text, note, password, expiresIn, downloads, par
   }));
   /** @type {import("./seal.js").Manifest} */
   const manifest = { v: 1, files, ...(note && { note }) };
-  const manifestLength = (await sealManifest(keys.manifest, manifest, manifestSalt)).length;
+  const { length: manifestLength } = await sealManifest(keys.manifest, manifest, manifestSalt).catch((error) => {
+    throw error.code === "manifest_too_long" ? new Failure("too_many_names") : error;
+  });
   const length = manifestLength + sealedLength(total);
   const terms = { length, manifest: manifestLength, verifier: keys.verifier, password: Boolean(password), expiresIn, downloads };
   const { location, id, owner, expires } = await created(terms);
@@ -159,7 +162,7 @@ async function create({ sources, text, note, password, expiresIn, downloads, par
     ...{ part, password: Boolean(password), expiresIn, downloads },
     kept: sources.map(({ file, fromDisk }) => (fromDisk ? null : file)),
     handles: sources.map(({ handle }) => handle ?? null),
-    stamps: sources.map(({ file }) => stamp(file)),
+    stamps: sources.map(({ size, lastModified }) => ({ size, lastModified })),
     createdAt: Date.now(),
     expiresAt: Date.parse(expires),
   };
@@ -189,14 +192,14 @@ async function created(terms) {
   }
 }
 
-/** @param {Blob} file */
-const stamp = (file) => ({ size: file.size, lastModified: file instanceof File ? file.lastModified : 0 });
+/** @param {Stamped[]} sources */
+const sizeOf = (sources) => sources.reduce((sum, { size }) => sum + size, 0);
 
 /**
  * Sends what the server lacks, and makes a share of it.
  *
  * @param {UploadRecord} record
- * @param {import("./upload.js").Source[] | null} sources
+ * @param {Stamped[] | null} sources
  * @param {{ fresh: boolean, remembered: boolean }} options
  * @returns {Promise<ShareRecord>}
  * @throws {Anew}
@@ -208,18 +211,14 @@ async function transfer(record, sources, { fresh, remembered }) {
     return offset >= length ? total : Math.min(total, Math.floor((sealed / RECORD) * PLAIN));
   };
   const parts = async () => {
-    if (!sources) throw new Failure("unreadable", { keeps: true });
-    const stamps = sources.map(({ file }) => stamp(file));
+    const lacking = record.manifest.files.find((_, index) => !record.kept[index]);
+    if (!sources) throw new Failure("unreadable", { name: lacking?.name, keeps: true });
     const same = (/** @type {{ size: number, lastModified: number }} */ old, /** @type {number} */ index) =>
-      old.size === stamps[index]?.size && (record.kept[index] || old.lastModified === stamps[index].lastModified);
-    if (stamps.length !== record.stamps.length || !record.stamps.every(same)) throw new Anew("other files");
+      old.size === sources[index]?.size && (record.kept[index] || old.lastModified === sources[index].lastModified);
+    if (sources.length !== record.stamps.length || !record.stamps.every(same)) throw new Anew("other files");
     const manifest = await sealManifest(keys.manifest, record.manifest, record.manifestSalt);
-    const made = new Parts(
-      new Files(sources.map(({ file }) => file)),
-      manifest,
-      await Message.create(keys.content, record.contentSalt),
-      record.part,
-    );
+    const message = await Message.create(keys.content, record.contentSalt);
+    const made = new Parts(new Files(sources), manifest, message, record.part);
     if (manifest.length !== manifestLength || made.length !== length) throw new Anew("other lengths");
     return made;
   };
@@ -314,7 +313,7 @@ async function run(work) {
 self.onmessage = ({ data }) => {
   switch (data.do) {
     case "send":
-      total = data.order.sources.reduce((/** @type {number} */ sum, /** @type {any} */ { file }) => sum + file.size, 0);
+      total = sizeOf(data.order.sources);
       return void run(() => begin(data.order));
     case "goOn":
       return void run(() => goOn(data.record, data.sources));

@@ -728,8 +728,8 @@ onStore("embedded", "what a phone shares", (test) => {
     const recording = await proxy({ record: true });
     const page = await openModern();
     await visit(page, recording.address, await sealed(server, one(Buffer.from("x"))));
-    await page.evaluate(async () => (await import(`${globalThis.t.library}service.js`)).serviceWorker());
     const library = await page.evaluate(() => globalThis.t.library);
+    await page.evaluate(async (library) => (await import(`${library}service.js`)).serviceWorker(), library);
     // The page that the answer leads to would take it in.
     await page.route("**/send.js", (route) => route.fulfill({ contentType: "text/javascript", body: "export {};" }));
     await page.evaluate(() => {

@@ -19,7 +19,7 @@ export const BROKEN = /Failed to load resource: net::ERR_/;
  * What is sent, and how.
  *
  * @typedef {object} Gift
- * @property {string | string[] | { name: string, mimeType: string, buffer: Buffer }} [files] where they lie, or one that lies nowhere
+ * @property {Parameters<import("playwright-core").Locator["setInputFiles"]>[0]} [files] where they lie, or what lies nowhere
  * @property {string} [folder] a folder, chosen as one
  * @property {string} [text]
  * @property {string} [note]

@@ -190,6 +190,18 @@ export function modernGallery({ server, proxy }) {
     ["receiving", receiving()],
     ["receiving-paused", receiving((page) => page.locator("#pause").click().then(() => page.locator("#go-on").waitFor()))],
     ["receiving-waiting", receiving((page, between) => between.refuse().then(() => page.locator("#problem").waitFor()))],
+    ["receiving-stopped", async (page) => {
+      const between = await proxy();
+      between.tamper(({ target }) => /\/claims\/[^/]+$/.test(target), (answer) => ({ ...answer, body: Buffer.from(answer.body.map((byte) => byte ^ 1)) }));
+      await sentAnd({ address: between.address, files: [three[0]] }, (_, links) => looked(page, links))(page);
+      await page.locator("#download").click();
+      await page.locator("#problem").waitFor();
+    }],
+    ["receive-insecure", sentAnd({ files: [three[2]] }, async (page, { link }) => {
+      await page.addInitScript(() => Object.defineProperty(Crypto.prototype, "subtle", { value: undefined }));
+      await page.goto(link);
+      await page.locator("#insecure").waitFor();
+    })],
     ["arrived", sentAnd({ files: [three[0]] }, taken)],
     ["arrived-many", sentAnd({}, (page, links) => taken(page, links).then(() => page.locator("#single summary").click()))],
     ["text", sentAnd({ files: [], text: "The key lies\nunder the mat." }, (page, links) => looked(page, links).then(() => page.locator("#download").click()).then(() => page.locator("#revealed").waitFor()))],

@@ -132,12 +132,17 @@ async function play(body, store, server, browser) {
       return proxy;
     },
   };
+  /** @type {unknown[]} */
+  const failures = [];
   try {
     await body({ ...scene, page: await open() });
     await watch.settle();
-  } finally {
-    for (const end of ends.reverse()) await end();
+  } catch (error) {
+    failures.push(error);
   }
+  // All of them, even where the browser is gone: what stays open would keep the run from ending.
+  for (const end of ends.reverse()) await end().catch((error) => failures.push(error));
+  if (failures.length > 0) throw failures[0];
 }
 
 /** Sees every request, every page's headers and every complaint of the browser, in all contexts of one test. */
@@ -202,7 +207,7 @@ export class Watch {
 
   /** @param {import("playwright-core").Response} response */
   async look(response) {
-    if (response.request().isNavigationRequest()) this.documents.add(response.url());
+    if (response.request().isNavigationRequest()) this.documents.add(withoutFragment(response.url()));
     const headers = await response.allHeaders().catch(() => response.headers());
     if (!headers["content-type"]?.startsWith("text/html")) return;
     this.pages += 1;
@@ -218,7 +223,7 @@ export class Watch {
     const complaints = this.complaints.filter(
       ({ text, url }) =>
         text !== known &&
-        !(text.startsWith("Failed to load resource: the server responded") && this.documents.has(url)) &&
+        !(text.startsWith("Failed to load resource: the server responded") && this.documents.has(withoutFragment(url))) &&
         !this.allowed.some((pattern) => pattern.test(text)),
     );
     assert.deepEqual(this.foreign, [], "requests to others");
@@ -256,3 +261,6 @@ export async function stamp(page, receipt) {
   await page.goto(receipt);
   return page.locator("#state").innerText();
 }
+
+/** @param {string} url */
+const withoutFragment = (url) => url.split("#")[0];

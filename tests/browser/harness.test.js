@@ -34,8 +34,8 @@ onBothStores("the harness", (test) => {
   test("puts a proxy between", async ({ openModern, proxy }) => {
     const page = await openModern();
     const between = await proxy({ record: true });
-    await page.goto(`${between.address}/`);
-    assert.equal(between.requests[0].target, "/");
+    await page.goto(`${between.address}/status`, { waitUntil: "networkidle" });
+    assert.equal(between.requests[0].target, "/status");
     await between.refuse();
     await assert.rejects(page.reload(), /ERR_CONNECTION_REFUSED/);
   });

@@ -4,11 +4,13 @@ import { join } from "node:path";
 import { arrive, assertSame, BROKEN, give, look, MEBIBYTE, prepare, randomFile, rangeOf, reads, result, send, sentTwice, take } from "./flows.js";
 import { onBothStores, onStore } from "./harness.js";
 
-const SIZE = 60 * MEBIBYTE;
+const SIZE = 40 * MEBIBYTE;
 /** Bytes of one PATCH, as the server suggests. */
 const PART = 16 * MEBIBYTE;
 /** Plain bytes between two notes of a download: so much may be fetched again after a reload. */
 const NOTED = 16 * MEBIBYTE;
+/** Long enough for a machine that does other things, too. Milliseconds. */
+const SLOW = 90_000;
 /** Heads, pages and modules. */
 const REST = MEBIBYTE;
 /** Slow enough to be caught in the middle. */
@@ -27,9 +29,9 @@ onBothStores("an upload", (test) => {
     const cut = between.cutAfter(PART + PART / 2, "up");
     await send(page);
     await cut;
-    await between.passed("up", 2.5 * PART);
+    await between.passed("up", 2.2 * PART);
     await server.restart("SIGKILL");
-    const { link } = await result(page);
+    const { link } = await result(page, SLOW);
     const patches = between.requests.filter(({ method }) => method === "PATCH");
     assert.ok(patches.filter(({ sent, length }) => sent < length).length >= 1, "nothing was interrupted");
     assert.ok(sentTwice(between.requests) <= 2 * PART, `${sentTwice(between.requests)} bytes were sent twice`);
@@ -39,13 +41,13 @@ onBothStores("an upload", (test) => {
   test("sends no more than one PATCH again for a cut", async ({ openModern, proxy, folder, watch }) => {
     watch.allow(BROKEN);
     const between = await proxy();
-    const path = await randomFile(join(folder, "large.bin"), 3 * PART);
+    const path = await randomFile(join(folder, "large.bin"), SIZE);
     const page = await openModern();
     await prepare(page, between.address, { files: path });
     const cut = between.cutAfter(1.9 * PART, "up");
     await send(page);
     await cut;
-    const { link } = await result(page);
+    const { link } = await result(page, SLOW);
     assert.ok(sentTwice(between.requests) <= PART, `${sentTwice(between.requests)} bytes were sent twice`);
     await assertSame((await take(await openModern(), link)).path, path);
   });
@@ -69,7 +71,7 @@ onBothStores("an upload", (test) => {
       const [chooser] = await Promise.all([page.waitForEvent("filechooser"), button.click()]);
       await chooser.setFiles(path);
     } else await button.click();
-    const { link } = await result(page);
+    const { link } = await result(page, SLOW);
     assert.ok(sentTwice(between.requests) <= PART, `${sentTwice(between.requests)} bytes were sent twice`);
     const recipient = await openModern();
     const download = await look(recipient, link);
@@ -108,7 +110,7 @@ onBothStores("a download", (test) => {
     const server = await ownServer();
     const between = await proxy({ before: server.address });
     const path = await randomFile(join(folder, "large.bin"), SIZE);
-    const { link } = await give(await openModern(), between.address, { files: path });
+    const { link } = await give(await openModern(), between.address, { files: path }, SLOW);
     const page = await openModern();
     const button = await look(page, link);
     const before = between.bytes.down;
@@ -117,9 +119,9 @@ onBothStores("a download", (test) => {
       const cut = between.cutAfter(PART, "down");
       await button.click();
       await cut;
-      await between.passed("down", before + 2 * PART);
+      await between.passed("down", before + 1.8 * PART);
       await server.restart("SIGKILL");
-    });
+    }, SLOW);
     await assertSame(got.path, path);
     const ranges = reads(between.requests).map(rangeOf);
     assert.ok(ranges.length >= 3, `only ${ranges}`);
@@ -132,17 +134,16 @@ onBothStores("a download", (test) => {
     watch.allow(BROKEN);
     const between = await proxy();
     const path = await randomFile(join(folder, "large.bin"), SIZE);
-    const { link } = await give(await openModern(), between.address, { files: path });
+    const { link } = await give(await openModern(), between.address, { files: path }, SLOW);
     const page = await openModern();
     const button = await look(page, link);
-    const before = between.bytes.down;
     between.throttle(RATE, ["down"]);
     await button.click();
-    await between.passed("down", before + 2.5 * NOTED);
-    const got = await arrive(page, () => page.reload());
+    await noted(page);
+    const seen = reads(between.requests).length;
+    const got = await arrive(page, () => page.reload(), SLOW);
     await assertSame(got.path, path);
-    const [first, ...others] = reads(between.requests).map(rangeOf);
-    assert.equal(first, 0);
+    const others = reads(between.requests).map(rangeOf).slice(seen);
     assert.ok(others.length >= 1 && others.every((from) => from >= NOTED), `fetched again from ${others}`);
     assert.equal(between.requests.filter(({ method, target }) => method === "POST" && target.endsWith("/claims")).length, 1);
     assert.ok(!page.url().includes("#"), "the secret stayed in the address");
@@ -152,7 +153,7 @@ onBothStores("a download", (test) => {
     watch.allow(BROKEN);
     const between = await proxy();
     const path = await randomFile(join(folder, "large.bin"), SIZE / 2);
-    const { link } = await give(await openModern(), between.address, { files: path });
+    const { link } = await give(await openModern(), between.address, { files: path }, SLOW);
     const page = await openModern();
     const button = await look(page, link);
     between.throttle(RATE / 4, ["down"]);
@@ -167,23 +168,35 @@ onBothStores("a download", (test) => {
   });
 });
 
+/** Waits until a download has noted how far it is. @param {import("playwright-core").Page} page */
+async function noted(page) {
+  await page.waitForFunction(async () => {
+    const opening = indexedDB.open("onetimeshare");
+    await new Promise((resolve) => (opening.onsuccess = resolve));
+    const asking = opening.result.transaction("claims").objectStore("claims").getAll();
+    await new Promise((resolve) => (asking.onsuccess = resolve));
+    opening.result.close();
+    return asking.result.some(({ progress }) => progress);
+  });
+}
+
 onStore("embedded", "a transfer whose browser is closed", (test) => {
   test("goes on when the browser is back: a download by itself", async ({ openProfile, openModern, proxy, folder, watch }) => {
     watch.allow(BROKEN);
     const between = await proxy();
     const path = await randomFile(join(folder, "large.bin"), SIZE);
-    const { link } = await give(await openModern(), between.address, { files: path });
+    const { link } = await give(await openModern(), between.address, { files: path }, SLOW);
     const page = await openProfile();
     const button = await look(page, link);
-    const before = between.bytes.down;
     between.throttle(RATE, ["down"]);
     await button.click();
-    await between.passed("down", before + 2.5 * NOTED);
+    await noted(page);
+    const seen = reads(between.requests).length;
     await page.context().close();
     const again = await openProfile();
-    const got = await arrive(again, () => again.goto(link));
+    const got = await arrive(again, () => again.goto(link), SLOW);
     await assertSame(got.path, path);
-    const others = reads(between.requests).map(rangeOf).slice(1);
+    const others = reads(between.requests).map(rangeOf).slice(seen);
     assert.ok(others.length >= 1 && others.every((from) => from >= NOTED), `fetched again from ${others}`);
   });
 
@@ -205,7 +218,7 @@ onStore("embedded", "a transfer whose browser is closed", (test) => {
       const [chooser] = await Promise.all([again.waitForEvent("filechooser"), button.click()]);
       await chooser.setFiles(path);
     } else await button.click();
-    const { link } = await result(again);
+    const { link } = await result(again, SLOW);
     assert.ok(sentTwice(between.requests) <= PART, `${sentTwice(between.requests)} bytes were sent twice`);
     await assertSame((await take(await openModern(), link)).path, path);
   });
@@ -223,11 +236,12 @@ onStore("embedded", "a connection that neither breaks nor moves", (test) => {
     await between.passed("up", PART);
     between.stall();
     // After a change of networks, old connections are suspects: it takes 10 seconds, not 30.
-    await page.evaluate(() => dispatchEvent(new Event("online")));
+    // What lay in buffers moves on at first, and looks alive: so the page hears of it more than once.
+    await page.evaluate(() => void setInterval(() => dispatchEvent(new Event("online")), 1000));
     await page.getByRole("heading", { name: "Waiting for a connection" }).waitFor({ timeout: 40_000 });
     between.cut();
     between.unstall();
-    const { link } = await result(page);
+    const { link } = await result(page, SLOW);
     await assertSame((await take(await openModern(), link)).path, path);
   });
 });

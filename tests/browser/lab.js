@@ -19,8 +19,7 @@ export class Lab {
    * @param {string} address
    */
   static async at(page, address) {
-    await fromDisk(page);
-    await page.goto(`${address}/`);
+    await page.goto(`${address}/status`);
     await page.evaluate(async () => {
       const style = /** @type {HTMLLinkElement} */ (document.querySelector("link[rel=stylesheet]")).href;
       const [upload, remember] = await Promise.all(
@@ -202,12 +201,3 @@ export async function append(server, { location }, offset, body) {
 }
 
 export const isPatch = ({ method }) => method === "PATCH";
-
-/** Modules as they lie on the disk, for a server that was built before them. */
-async function fromDisk(page) {
-  await page.context().unrouteAll();
-  await page.context().route("**/static/*/lib/*.js", async (route) => {
-    const path = new URL(route.request().url()).pathname.replace(/^\/static\/[^/]+/, "../../static");
-    await route.fulfill({ path: new URL(path, import.meta.url).pathname, contentType: "text/javascript" });
-  });
-}

@@ -84,6 +84,21 @@ describe("the proxy", () => {
     assert.ok((await ask()).equals(CONTENT));
   });
 
+  it("leaves no connection open, not even one that nobody reads or one whose end was said", async () => {
+    const open = () => process.getActiveResourcesInfo().filter((kind) => kind === "TCPSocketWrap").length;
+    while (open() > 0) await later(20);
+    const deaf = connect(proxy.port, "127.0.0.1").pause();
+    deaf.on("error", () => {});
+    for (let asked = 0; asked < 60; asked += 1) deaf.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    // Far less than the answers: what fits into buffers.
+    await proxy.passed("down", 3 * CONTENT.length);
+    const ended = connect(proxy.port, "127.0.0.1");
+    ended.end("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    await once(ended.resume(), "end");
+    await Promise.all([once(deaf, "close"), deaf.resume(), proxy.close()]);
+    while (open() > 0) await later(20);
+  });
+
   it("cuts after so many bytes, to the byte, and once", async () => {
     const sent = randomBytes(3_000_000);
     const cut = proxy.cutAfter(1_000_000, "up");

@@ -3,8 +3,9 @@ import { createHash, randomBytes } from "node:crypto";
 import { utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { Files, Parts } from "../../static/lib/parts.js";
-import { Message, sealManifest } from "../../static/lib/seal.js";
+import { Parts } from "../../static/lib/parts.js";
+import { Files } from "../../static/lib/reading.js";
+import { HEADER, Message, RECORD, sealManifest } from "../../static/lib/seal.js";
 import { onStore } from "./harness.js";
 import { Lab, append, holds, isPatch, offsetOf } from "./lab.js";
 
@@ -50,6 +51,8 @@ onStore("embedded", "What upload.js seals again", (test) => {
       looks.push(look.then(([known]) => ({ request, notes: known?.notes ?? [] })));
     });
     await lab.send();
+    await lab.until("sending");
+    const [{ manifestLength: manifest }] = await lab.all("uploads");
     const share = await lab.done();
     const seen = await Promise.all(looks);
     assert.equal(seen.length, 4);
@@ -57,8 +60,7 @@ onStore("embedded", "What upload.js seals again", (test) => {
       const offset = Number(request.headers["upload-offset"]);
       const note = notes.find((/** @type {any} */ note) => note.offset === offset);
       assert.ok(note, `nothing is noted of ${offset}`);
-      const digest = createHash("sha256").update(Buffer.concat(request.body)).digest();
-      assert.deepEqual(Buffer.from(Object.values(note.digest)), digest);
+      assert.deepEqual(Buffer.from(Object.values(note.digest)), digestOf(Buffer.concat(request.body), offset, manifest));
     }
     await holds(server, share, content);
   });
@@ -155,6 +157,19 @@ onStore("embedded", "What upload.js seals again", (test) => {
     });
   }
 
+  /** SHA-256 of the SHA-256s of manifest, header and records, as far as they lie in a part. */
+  function digestOf(part, offset, manifest) {
+    const ends = [manifest, manifest + HEADER];
+    while (ends.at(-1) < offset + part.length) ends.push(ends.at(-1) + RECORD);
+    const all = createHash("sha256");
+    let from = 0;
+    for (const end of ends.filter((end) => end > offset).map((end) => end - offset)) {
+      all.update(createHash("sha256").update(part.subarray(from, end)).digest());
+      from = end;
+    }
+    return all.digest();
+  }
+
   /** Sends the rest of the part that an upload was left in; gives where that ends. */
   async function toTheEndOfItsPart(server, { record, content, lab }) {
     const keys = await lab.page.evaluate(async () => {
@@ -164,10 +179,10 @@ onStore("embedded", "What upload.js seals again", (test) => {
     const [manifestKey, manifestSalt, contentKey, contentSalt] = keys.map((list) => Uint8Array.from(list));
     const manifest = await sealManifest(manifestKey, record.manifest, manifestSalt);
     const message = await Message.create(contentKey, contentSalt);
-    const parts = new Parts(new Files([new Blob([content])]), manifest, message, record.part);
+    const parts = new Parts(new Files([{ file: new Blob([content]), size: content.length }]), manifest, message, record.part);
     const offset = await offsetOf(server, record);
     const index = Math.floor(offset / record.part);
-    await append(server, record, offset, (await parts.seal(index)).subarray(offset - index * record.part));
+    await append(server, record, offset, (await parts.seal(index)).body.slice(offset - index * record.part));
     return (index + 1) * record.part;
   }
 });

@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 
 import { download, onBothStores, onStore, sent } from "./harness.js";
 import { sealed } from "./sealed.js";
+import { decode, deriveKeys, encode, sealedLength, sealManifest } from "../../static/lib/seal.js";
 
 /** @typedef {import("playwright-core").Page} Page */
 
@@ -165,6 +166,7 @@ onStore("embedded", "the page behind a link", (test) => {
     assert.deepEqual((await shown.allTextContents()).slice(0, 3), [names[0], "photo\ufffdgpj.exe", "a\ufffdb.txt"]);
     assert.equal(await page.locator("main img, main script, main blockquote *").count(), 0);
     await page.getByText("12 more").click();
+    await page.getByText("19.jpg").waitFor();
     assert.equal(await page.locator("#more-files li").count(), 12);
     const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
     assert.equal(overflow, 0, "the page must be scrolled sideways");
@@ -368,7 +370,7 @@ onStore("embedded", "a download on a bad network", (test) => {
       return answer;
     });
     await button(page, "Download").click();
-    await page.getByText(/What arrived is not what was sent/).waitFor();
+    await page.locator("#problem").filter({ hasText: "What arrived is not what was sent" }).waitFor();
     assert.equal((await receiptOf(server, share)).state, "claimed");
     honest();
     const got = await download(page, () => button(page, "Go on").click());
@@ -387,6 +389,76 @@ onStore("embedded", "where a browser can't unseal", (test) => {
     await page.waitForURL(share.plain_link);
     const got = await download(page);
     assert.equal(await readFile(got.path, "utf8"), "plain");
+  });
+});
+
+onStore("embedded", "where a browser has no room of its own", (test) => {
+  /** @param {Page} page */
+  const cramped = (page) => page.addInitScript(() => (navigator.storage.estimate = async () => ({ quota: 0, usage: 0 })));
+
+  test("the page asks for a place, and takes nothing from one who thinks better of it", async ({ server, openModern }) => {
+    const share = await sent(server, [["a.txt", "a"]]);
+    const page = await openModern();
+    await cramped(page);
+    await page.addInitScript(() => {
+      globalThis.showSaveFilePicker = async ({ suggestedName }) => {
+        globalThis.asked = suggestedName;
+        throw new DOMException("", "AbortError");
+      };
+    });
+    await page.goto(share.link);
+    await page.getByText("You choose where it is saved; keep this page open until it is whole.").waitFor();
+    await button(page, "Download").click();
+    await page.waitForFunction(() => globalThis.asked === "a.txt");
+    assert.ok(await button(page, "Download").isVisible());
+    assert.deepEqual((await receiptOf(server, share)).claims, []);
+  });
+
+  test("the page holds a small file in memory, and warns of a reload that would lose it", async ({ server, openModern, proxy }) => {
+    const content = randomBytes(6 * 2 ** 20);
+    const share = await sealed(server, file(content));
+    const between = await proxy();
+    const page = await openModern();
+    await cramped(page);
+    await page.addInitScript(() => {
+      delete globalThis.showSaveFilePicker;
+      Reflect.deleteProperty(Navigator.prototype, "serviceWorker");
+    });
+    await page.goto(share.link.replace(server, between.address));
+    await page.getByText("It is held in memory until it is whole; keep this page open.").waitFor();
+    between.throttle(2 ** 20, ["down"]);
+    await button(page, "Download").click();
+    await page.getByRole("heading", { name: "Downloading" }).waitFor();
+    const asked = new Promise((resolve) => page.once("dialog", (dialog) => dialog.dismiss().then(() => resolve(dialog.type()))));
+    await page.evaluate(() => location.reload());
+    assert.equal(await asked, "beforeunload");
+    between.throttle(Infinity, ["down"]);
+    const got = await page.waitForEvent("download");
+    assert.ok((await readFile(await got.path())).equals(content));
+    const again = await download(page, () => button(page, "Save again").click());
+    assert.ok((await readFile(again.path)).equals(content));
+  });
+
+  test("the page says of a large file that there is none, and offers nothing that would lose it", async ({ server, openModern }) => {
+    const share = await sealed(server, file(randomBytes(1000)));
+    const page = await openModern();
+    await cramped(page);
+    await page.addInitScript(() => {
+      delete globalThis.showSaveFilePicker;
+      Reflect.deleteProperty(Navigator.prototype, "serviceWorker");
+    });
+    const huge = { size: sealedLength(3_000_000_000) };
+    await page.route(`**/api/v1/shares/${share.id}`, async (route) => {
+      const answer = await route.fetch();
+      const seen = await answer.json();
+      if (!seen.manifest) return route.fulfill({ response: answer });
+      const keys = await deriveKeys(decode(share.secret));
+      const manifest = await sealManifest(keys.manifest, { v: 1, files: [{ name: "Film.mp4", size: 3_000_000_000 }] });
+      await route.fulfill({ response: answer, json: { ...seen, ...huge, manifest: encode(manifest) } });
+    });
+    await page.goto(share.link);
+    await page.getByText("This browser has no room for a file of this size.").waitFor();
+    assert.ok(await button(page, "Download").isDisabled());
   });
 });
 

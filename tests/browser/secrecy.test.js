@@ -85,21 +85,21 @@ onBothStores("a whole session", (test) => {
     const between = await proxy({ record: true });
     const page = await openModern();
     await page.goto(`${between.address}/`);
-    await page.evaluate(async () => {
-      // The service worker sees what is its own, and no page: `ready` would wait for ever.
-      while (!(await navigator.serviceWorker.getRegistration("/share-target"))?.active) await new Promise(requestAnimationFrame);
-    });
+    await page.waitForFunction(async () => (await navigator.serviceWorker.getRegistration("/share-target"))?.active?.state === "activated");
+    // What a share menu does is what the manifest tells it to.
     await page.evaluate(
-      ({ name, text }) => {
+      async ({ name, text }) => {
+        const manifest = /** @type {HTMLLinkElement} */ (document.querySelector('link[rel="manifest"]')).href;
+        const { action, method, enctype, params } = (await (await fetch(manifest)).json()).share_target;
         const form = document.createElement("form");
-        Object.assign(form, { method: "post", action: "/share-target", enctype: "multipart/form-data" });
+        Object.assign(form, { method, action, enctype });
         const files = document.createElement("input");
-        Object.assign(files, { type: "file", name: "file" });
+        Object.assign(files, { type: "file", name: params.files[0].name });
         const chosen = new DataTransfer();
         chosen.items.add(new File(["the shared file's contents"], name, { type: "text/plain" }));
         files.files = chosen.files;
         const words = document.createElement("input");
-        Object.assign(words, { name: "text", value: text });
+        Object.assign(words, { name: params.text, value: text });
         form.append(files, words);
         document.body.append(form);
         form.submit();
@@ -108,6 +108,7 @@ onBothStores("a whole session", (test) => {
     );
     const list = page.getByRole("list", { name: "Chosen so far" });
     await list.getByText(NAME).waitFor();
+    assert.equal(await page.getByLabel("Text", { exact: true }).inputValue(), TEXT);
     const said = Buffer.concat(between.said.flat());
     assert.deepEqual(told(said, { name: NAME, text: TEXT, contents: "the shared file's contents" }), []);
     assert.deepEqual(between.requests.filter(({ target }) => target.startsWith("/share-target")), []);
