@@ -191,6 +191,7 @@ onStore("embedded", "upload.js, whatever happens", (test) => {
     between.throttle(2 * MEBIBYTE, ["up"]);
     await lab.send();
     await lab.until("sending", MEBIBYTE);
+    between.throttle(MEBIBYTE / 16, ["up"]);
     const other = await Lab.at(await page.context().newPage(), between.address);
     assert.deepEqual(await other.page.evaluate(() => /** @type {any} */ (window).lab.upload.unfinished()), []);
     await other.page.evaluate(async () => {
