@@ -205,6 +205,8 @@ function another() {
   byId("result-place").replaceChildren();
   delete document.body.dataset.view;
   document.title = "OneTimeShare";
+  byId("heading").textContent = t("send.heading");
+  byId("lede").textContent = t("send.lede");
   form.reset();
   chosen.clear();
   recall();
