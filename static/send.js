@@ -4,15 +4,12 @@ import { Chosen } from "./lib/chosen.js";
 import { acceptDrops } from "./lib/drops.js";
 import { choose, ofBlob, ofClipboard, ofInput } from "./lib/files.js";
 import { visible } from "./lib/names.js";
-import { forget, get } from "./lib/remember.js";
-import { showResult } from "./lib/result.js";
+import { all, forget, get } from "./lib/remember.js";
 import { watch } from "./lib/sending.js";
 import { contentsOf, namesOf } from "./lib/share.js";
-import { Shares } from "./lib/shares.js";
 import { recall, remember, settle, terms } from "./lib/terms.js";
 import { t } from "./lib/text.js";
 import { announce, byId, size } from "./lib/ui.js";
-import { showUnfinished } from "./lib/unfinished.js";
 import { goOn, send } from "./lib/upload.js";
 
 /** @typedef {import("./lib/files.js").Source} Source */
@@ -23,7 +20,8 @@ const file = /** @type {HTMLInputElement} */ (byId("file"));
 const text = /** @type {HTMLTextAreaElement} */ (byId("text"));
 const limit = Number(form.dataset.maxSize);
 const chosen = new Chosen(byId("chosen"), reconsider);
-const shares = new Shares(byId("shares-place"));
+/** @type {import("./lib/shares.js").Shares | undefined} */
+let shares;
 
 if (globalThis.isSecureContext && globalThis.crypto?.subtle) begin();
 else stayPlain();
@@ -181,8 +179,11 @@ async function run(what, password, begin) {
   form.hidden = true;
   byId("remark").textContent = "";
   byId("unfinished-place").hidden = true;
+  // What comes after is fetched while there is a connection to send by.
+  const result = import("./lib/result.js");
+  result.catch(() => {});
   const { phase, share } = await watch(/** @type {HTMLElement} */ (form.parentElement), what, begin);
-  if (share) return finished(share, password);
+  if (share) return finished(await result.catch(() => import("./lib/result.js")), share, password);
   form.hidden = byId("unfinished-place").hidden = false;
   if (phase === "cancelled") byId("remark").textContent = t("send.cancelled");
   await waiting();
@@ -190,14 +191,15 @@ async function run(what, password, begin) {
 }
 
 /**
+ * @param {typeof import("./lib/result.js")} result
  * @param {import("./lib/remember.js").ShareRecord} share
  * @param {string} password
  */
-function finished(share, password) {
+function finished({ showResult }, share, password) {
   byId("start").hidden = true;
   document.body.dataset.view = "result";
   showResult(byId("result-place"), share, password, another);
-  shares.refresh();
+  showShares();
 }
 
 /** The form as it was in the beginning. */
@@ -205,6 +207,8 @@ function another() {
   byId("result-place").replaceChildren();
   delete document.body.dataset.view;
   document.title = "OneTimeShare";
+  byId("heading").textContent = t("send.heading");
+  byId("lede").textContent = t("send.lede");
   form.reset();
   chosen.clear();
   recall();
@@ -214,10 +218,32 @@ function another() {
   file.focus();
 }
 
-/** Shows the uploads that wait to go on, and what became of others. */
-function waiting() {
-  shares.refresh();
+/** Shows the uploads that wait to go on, and what became of others. Most visitors have neither. */
+async function waiting() {
+  showShares();
+  const place = byId("unfinished-place");
+  if (!(await remembers("uploads"))) return place.replaceChildren();
+  const { showUnfinished } = await import("./lib/unfinished.js");
   const again = (/** @type {UploadRecord} */ record, /** @type {Source[] | null} */ files) =>
     run(contentsOf(record.manifest), "", (told) => goOn(record, files, told));
-  return showUnfinished(byId("unfinished-place"), again, waiting);
+  await showUnfinished(place, again, waiting);
+}
+
+async function showShares() {
+  if (!shares && !(await remembers("shares"))) return;
+  const { Shares } = await import("./lib/shares.js");
+  shares ??= new Shares(byId("shares-place"));
+  await shares.refresh();
+}
+
+/**
+ * Whether there is anything of a kind. A browser that keeps nothing has none.
+ *
+ * @param {"uploads" | "shares"} store
+ */
+function remembers(store) {
+  return all(store).then(
+    (records) => records.length > 0,
+    () => false,
+  );
 }

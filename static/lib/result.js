@@ -2,7 +2,7 @@
 
 import { linkOf, namesOf, receiptOf } from "./share.js";
 import { language, t } from "./text.js";
-import { clone, copies, focus, part, size, timeElement } from "./ui.js";
+import { byId, clone, copies, focus, part, size, timeElement } from "./ui.js";
 
 /** @typedef {import("./remember.js").ShareRecord} ShareRecord */
 
@@ -19,7 +19,6 @@ const SVG = "http://www.w3.org/2000/svg";
 export function showResult(place, share, password, again) {
   const result = clone("result");
   const at = (/** @type {string} */ name) => part(result, name);
-  at("lede").textContent = t("result.lede", { n: share.downloads });
   at("what").textContent = `${namesOf(share)}, ${size(share.size)}`;
   at("until").append(timeElement(share.expiresAt));
   at("downloads").textContent = share.downloads.toLocaleString(language);
@@ -33,9 +32,11 @@ export function showResult(place, share, password, again) {
   offerSheet(at("share"), linkOf(share));
   offerCode(/** @type {HTMLDetailsElement} */ (at("code")), at("picture"), linkOf(share));
   place.replaceChildren(result);
+  byId("heading").textContent = t("result.heading");
+  byId("lede").textContent = t("result.lede", { n: share.downloads });
   document.title = `${t("result.title")} · OneTimeShare`;
   scrollTo(0, 0);
-  focus(at("heading"));
+  focus(byId("heading"));
 }
 
 /**
