@@ -51,9 +51,10 @@ const STOPPING = 2000;
  * @param {(state: DownloadState) => void} onState
  */
 export async function receive(wanted, onState) {
-  const record = await remembered(wanted.id);
+  const record = await remembered(wanted.id).catch(() => null);
   // What is staged already is gone on with there, whatever the plan is today.
-  const kind = record?.staged ? "staged" : wanted.how.kind;
+  const isStaged = record?.staged && (record.progress || record.state !== "granted");
+  const kind = isStaged ? "staged" : wanted.how.kind;
   const download = new Download({ ...wanted, how: { ...wanted.how, kind } }, onState);
   await download.retry();
   return download;
@@ -74,6 +75,7 @@ export class Download {
   /** @type {() => void} */
   #stopped = () => {};
   #address = "";
+  #over = false;
 
   /**
    * Use {@link receive}.
@@ -87,7 +89,7 @@ export class Download {
     this.#worker = new Worker(script(new URL("./download.worker.js", import.meta.url)), { type: "module" });
     this.#worker.onmessage = ({ data }) => this.#heard(data);
     this.#worker.onerror = () => this.#failed("internal");
-    this.#unhear = onWake(() => this.#worker.postMessage({ wake: true }));
+    this.#unhear = onWake((changed) => this.#worker.postMessage({ wake: true, changed }));
   }
 
   /** Where it goes. The file can be saved again only where that is staged or in memory. */
@@ -125,6 +127,8 @@ export class Download {
 
   /** Ends it here. The claim and what is staged are kept. */
   async stop() {
+    if (this.#over) return;
+    this.#over = true;
     this.#unhear();
     const stopped = new Promise((resolve) => (this.#stopped = () => resolve(undefined)));
     this.#worker.postMessage({ stop: true });
@@ -173,6 +177,8 @@ export class Download {
   #heard({ state, blob, offer: length, go, poke, stopped }) {
     if (blob) this.#blob = blob;
     if (state) this.#onState(state);
+    // All is done: its worker is of no more use.
+    if (state?.phase === "finished") void this.stop();
     if (length !== undefined) this.#offer(length);
     // The service worker answers, with an attachment: the page stays.
     if (go) location.assign(this.#address);

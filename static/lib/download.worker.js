@@ -2,7 +2,7 @@
 
 import { ApiError, claim, contentOf, finish } from "./api.js";
 import { Content, TruncatedError } from "./content.js";
-import { Backoff, Rate, codeOf, secondsLeft, wake } from "./network.js";
+import { Backoff, Rate, codeOf, secondsLeft, suspect, wake } from "./network.js";
 import * as remember from "./remember.js";
 import { CorruptError, PLAIN, encode, plainLength, randomToken } from "./seal.js";
 import { sinkFor } from "./sinks.js";
@@ -49,6 +49,8 @@ const STOPPED = Symbol("stopped");
 class Job {
   #stop = new AbortController();
   #attempt = new AbortController();
+  /** Where the content is, once the claim is granted. @type {string | null} */
+  #granted = null;
   /** @type {{ ends: Promise<void>, end: () => void } | null} */
   #pause = null;
   #running = Promise.resolve();
@@ -61,7 +63,7 @@ class Job {
   #noting = Promise.resolve();
   #phase = "claiming";
   #rate = new Rate();
-  #told = 0;
+  #toldAt = 0;
 
   /** @param {Start} start */
   constructor(start) {
@@ -77,7 +79,7 @@ class Job {
   }
 
   pause() {
-    if (this.#pause || !["receiving", "waiting"].includes(this.#phase)) return;
+    if (this.#pause || !["claiming", "receiving", "waiting"].includes(this.#phase)) return;
     let end = () => {};
     /** @type {Promise<void>} */
     const ends = new Promise((resolve) => (end = resolve));
@@ -104,8 +106,11 @@ class Job {
       const late = this.start.kind === "stream";
       if (!late) await this.#open(record);
       if (record.state === "asked") record = await this.#claim(record);
+      this.#granted = contentOf(record.id, record.claim);
+      const staged = this.start.kind === "staged" ? record.id : undefined;
+      if (record.staged !== staged) record = await noted({ ...record, staged });
       const transfer = await this.#open(record);
-      await this.#receive(transfer, record);
+      await this.#pausable((signal) => transfer.content.receive(signal, this.#told()));
       record = await this.#arrive(transfer, record);
     }
     await this.#finish(record);
@@ -124,18 +129,17 @@ class Job {
 
   /** @param {ClaimRecord} record */
   async #claim(record) {
-    this.#tell("claiming");
-    const { id, keys, size, kind } = this.start;
-    const ask = () => claim(id, encode(keys.proof), record.claim, this.#stop.signal);
-    const waits = (/** @type {unknown} */ error, /** @type {number} */ milliseconds) =>
-      this.#tell("waiting", problem(error, milliseconds));
-    const grant = await new Backoff().insist(ask, { signal: this.#stop.signal, waits });
+    const { id, keys, size } = this.start;
+    const proof = encode(keys.proof);
+    const grant = await this.#pausable((signal) => {
+      this.#tell("claiming");
+      return new Backoff().insist(() => claim(id, proof, record.claim, signal), { signal, waits: this.#told().waits });
+    });
     if (grant.size !== size) throw new CorruptError("another size than the share's");
     // Whoever sees that it waits may ask before the page is left, which a stream would be.
     if (this.#phase === "waiting") this.#tell("claiming");
-    const staged = kind === "staged" ? id : undefined;
     const lease = Date.parse(grant.lease_expires_at) - Date.now();
-    return noted({ ...record, state: "granted", lease, leaseExpiresAt: grant.lease_expires_at, staged });
+    return noted({ ...record, state: "granted", lease, leaseExpiresAt: grant.lease_expires_at });
   }
 
   /**
@@ -158,20 +162,29 @@ class Job {
     return (this.#transfer = { sink, whole, content });
   }
 
-  /** @param {Transfer} transfer @param {ClaimRecord} record */
-  async #receive({ content }, record) {
+  /** What the page learns of while something is asked for. */
+  #told() {
+    return {
+      begins: () => this.#tell("receiving"),
+      waits: (/** @type {unknown} */ error, /** @type {number} */ milliseconds) => this.#tell("waiting", problem(error, milliseconds)),
+    };
+  }
+
+  /**
+   * Does what may be paused, and is begun again then.
+   *
+   * @template T
+   * @param {(signal: AbortSignal) => Promise<T>} act
+   */
+  async #pausable(act) {
     for (;;) {
+      if (this.#pause) await this.#wait(this.#pause.ends);
       this.#attempt = new AbortController();
       try {
-        await content.receive(AbortSignal.any([this.#stop.signal, this.#attempt.signal]), {
-          begins: () => this.#tell("receiving"),
-          waits: (error, milliseconds) => this.#tell("waiting", problem(error, milliseconds)),
-        });
-        return;
+        return await act(AbortSignal.any([this.#stop.signal, this.#attempt.signal]));
       } catch (error) {
         if (error !== PAUSED) throw error;
       }
-      if (this.#pause) await this.#wait(this.#pause.ends, contentOf(this.start.id, record.claim));
     }
   }
 
@@ -179,18 +192,18 @@ class Job {
    * Paused. Now and then a byte is asked for, so that the lease does not end.
    *
    * @param {Promise<void>} ends
-   * @param {string} address
    */
-  async #wait(ends, address) {
+  async #wait(ends) {
     await this.#checkpoint();
     this.#rate.reset();
     this.#tell("paused");
-    const sign = () => void fetch(address, { headers: { range: "bytes=0-0" }, cache: "no-store" }).catch(() => {});
-    const timer = setInterval(sign, SIGN);
-    const late = setTimeout(() => clearInterval(timer), PAUSE);
+    const until = performance.now() + PAUSE;
+    const timer = setInterval(() => {
+      if (!this.#granted || performance.now() > until) return;
+      fetch(this.#granted, { headers: { range: "bytes=0-0" }, cache: "no-store" }).catch(() => {});
+    }, SIGN);
     await ends;
     clearInterval(timer);
-    clearTimeout(late);
     this.#stop.signal.throwIfAborted();
   }
 
@@ -209,7 +222,7 @@ class Job {
   /** @param {number} offset */
   #landed(offset) {
     this.#received = offset;
-    if (this.#phase === "receiving" && performance.now() - this.#told >= BEAT) this.#tell("receiving");
+    if (this.#phase === "receiving" && performance.now() - this.#toldAt >= BEAT) this.#tell("receiving");
     return this.#received - this.#noted >= NOTED ? this.#checkpoint() : undefined;
   }
 
@@ -290,7 +303,7 @@ class Job {
    */
   #tell(phase, problem) {
     this.#phase = phase;
-    this.#told = performance.now();
+    this.#toldAt = performance.now();
     const { total } = this;
     const received = this.#received;
     const rate = phase === "receiving" ? this.#rate.see(received) : 0;
@@ -373,7 +386,7 @@ self.onmessage = async ({ data }) => {
     job.run();
   } else if (data.pause) job.pause();
   else if (data.resume) job.resume();
-  else if (data.wake) wake();
+  else if (data.wake) data.changed ? suspect() : wake();
   else if (data.stop) {
     await job?.stop();
     post({ stopped: true });

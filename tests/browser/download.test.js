@@ -3,6 +3,7 @@ import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { test } from "node:test";
 import { promisify } from "node:util";
 
 import { onBothStores, onStore } from "./harness.js";
@@ -353,7 +354,7 @@ onStore("embedded", "a download", (test) => {
     await bad.passed("down", bad.bytes.down + 2 * MIB);
     bad.stall();
     // The network changed, so that silence is suspect: else it would take half a minute.
-    await page.evaluate(() => globalThis.t.now.wake());
+    await page.evaluate(() => void dispatchEvent(new Event("online")));
     await phase(page, "waiting");
     bad.unstall();
     bad.throttle(Infinity);
@@ -483,12 +484,12 @@ onStore("embedded", "several files", (test) => {
   });
 
   test("are one zip after a reload in the middle, too", async ({ server, openModern, proxy, folder }) => {
-    const files = [...assorted(), { name: "17 MiB", content: randomBytes(17 * MIB) }, ...assorted().map(({ name, content }) => ({ name: `more/${name}`, content }))];
+    const files = [...assorted(), { name: "24 MiB", content: randomBytes(24 * MIB) }, ...assorted().map(({ name, content }) => ({ name: `more/${name}`, content }))];
     const share = await sealed(server, files);
     const slow = await proxy();
     const page = await openModern();
     await visit(page, slow.address, share);
-    slow.throttle(20 * MIB, ["down"]);
+    slow.throttle(12 * MIB, ["down"]);
     await page.evaluate(() => globalThis.t.begin());
     await progressed(page, 16 * MIB);
     await visit(page, slow.address, share);
@@ -754,4 +755,14 @@ onStore("embedded", "what a phone shares", (test) => {
     assert.ok(!Buffer.concat(recording.said.flat()).includes("CANARY"), "the server was told");
     assert.ok(!recording.requests.some(({ method, target }) => target.startsWith("/share-target")));
   });
+});
+
+test("the service worker keeps to the database that the modules use", async () => {
+  const [worker, module] = await Promise.all(
+    ["sw.js", "lib/remember.js"].map((name) => readFile(new URL(`../../static/${name}`, import.meta.url), "utf8")),
+  );
+  for (const name of ["NAME", "VERSION", "STORES"]) {
+    const line = new RegExp(`^const ${name} = .*;$`, "m");
+    assert.equal(line.exec(worker)?.[0], String(line.exec(module)?.[0]));
+  }
 });
