@@ -117,7 +117,8 @@ function broken(error) {
  *
  * @param {unknown} error
  */
-const isRefused = (error) => error instanceof ApiError && !error.foreign && (error.status === 404 || error.status === 401);
+const isRefused = (error) =>
+  error instanceof ApiError && !error.foreign && (error.status === 404 || error.status === 401);
 
 /** @param {Receipt} receipt */
 function heard(receipt) {

@@ -249,8 +249,8 @@ async function again(record) {
 }
 
 /**
- * The answer to a claim was lost. Where the share still waits, it takes another click; where it does not, the claim is asked
- * for again: that grants nothing new.
+ * The answer to a claim was lost. Where the share still waits, it takes another click; where it does not, the claim is
+ * asked for again: that grants nothing new.
  *
  * @param {ClaimRecord} record
  */

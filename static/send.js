@@ -120,8 +120,11 @@ async function takeShared() {
   const id = new URLSearchParams(location.search).get("shared");
   if (id === null) return;
   history.replaceState(null, "", "/");
-  const shared = await get("shared", id);
-  if (!shared) return;
+  const shared = await get("shared", id).catch(() => undefined);
+  if (!shared) {
+    byId("remark").textContent = t("send.shared.failed");
+    return;
+  }
   take(shared.files.map((file) => ofBlob(file, file.name)));
   if (shared.text) write(shared.text);
   await forget("shared", id);

@@ -43,7 +43,8 @@ function showFile({ download, manifest, fresh }) {
   offerCopy(download, fresh ? "receive.save_again" : "receive.save");
   const single = byId("single");
   single.hidden = !isKept || manifest.files.length < 2;
-  const list = () => listSingles(byId("single-files"), manifest, (index) => void attempt(() => download.saveOne(index)));
+  const list = () =>
+    listSingles(byId("single-files"), manifest, (index) => void attempt(() => download.saveOne(index)));
   single.addEventListener("toggle", list, { once: true });
   focus(byId("arrived"));
 }

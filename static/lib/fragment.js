@@ -11,7 +11,7 @@ export function tokenIn(fragment) {
   return /^#([\w-]{21}[AQgw])(?![\w-])/.exec(fragment)?.[1] ?? null;
 }
 
-/** Has the page begin anew with a token that is put into its address, and lose none to the link that skips to the content. */
+/** Has the page begin anew with a token that is put into its address, and lose none to the link to the content. */
 export function keepFragment() {
   addEventListener("hashchange", () => tokenIn(location.hash) && location.reload());
   document.querySelector(".skip")?.addEventListener("click", (event) => {

@@ -15,7 +15,11 @@ export class Anew extends Error {
 
 /** The notes of one upload. */
 export class Notes {
-  /** By offset; resolved once it would survive a crash. @type {Map<number, { digest: Uint8Array, kept: Promise<void> }>} */
+  /**
+   * By offset; `kept` resolves once it would survive a crash.
+   *
+   * @type {Map<number, { digest: Uint8Array, kept: Promise<void> }>}
+   */
   #notes = new Map();
   #id;
   #remembered;

@@ -13,7 +13,7 @@ const LANES = 4;
  * @typedef {object} Part
  * @property {number} offset where it begins in the upload
  * @property {Blob} body
- * @property {Bytes} digest SHA-256 of the SHA-256s of its pieces: manifest, header, and each record, as far as they lie in it
+ * @property {Bytes} digest SHA-256 of the SHA-256s of manifest, header and each record, as far as they lie in it
  */
 
 /** The parts of one upload. */
@@ -131,7 +131,7 @@ export class Parts {
 }
 
 /**
- * One digest of many: WebCrypto has none that is fed bit by bit, and putting 16 MiB together takes longer than hashing them.
+ * One digest of many: WebCrypto's can't be fed bit by bit, and to put 16 MiB together takes half as long as hashing.
  *
  * @param {Promise<ArrayBuffer>[]} digests
  */

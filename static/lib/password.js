@@ -42,7 +42,8 @@ function reason(error) {
   if (!(error instanceof ApiError) || error.foreign) return t("receive.password.failed");
   if (error.status === 403) return t("receive.password.wrong");
   if (error.status === 404) return t("receive.password.nothing");
-  if (error.status === 429) return t("receive.password.until", { time: clock(Date.now() + (error.retryAfter ?? 60) * 1000) });
+  if (error.status === 429)
+    return t("receive.password.until", { time: clock(Date.now() + (error.retryAfter ?? 60) * 1000) });
   return t("receive.password.failed");
 }
 

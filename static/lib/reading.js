@@ -120,7 +120,8 @@ export class Files {
     let start = 0;
     for (const [index, { file, size }] of this.#files.entries()) {
       const from = Math.max(0, position - start);
-      if (from < size) yield { index, file: file.slice(from, size), size: size - from };
+      // A slice takes longer to make than a small file to read.
+      if (from < size) yield { index, file: from > 0 ? file.slice(from, size) : file, size: size - from };
       start += size;
     }
   }
@@ -138,7 +139,7 @@ async function opens(file, index) {
   }
 }
 
-/** @typedef {(view: Bytes | null) => Promise<Bytes>} Pull fills a view, or as much of it as comes at once; null: no more */
+/** @typedef {(view: Bytes | null) => Promise<Bytes>} Pull fills a view as far as bytes come at once; null: no more */
 
 /**
  * @param {Promise<ArrayBuffer>} content
@@ -148,7 +149,7 @@ function whole(content) {
   let at = 0;
   return async (view) => {
     if (!view) return new Uint8Array();
-    const bytes = new Uint8Array(await content, at).subarray(0, view.length);
+    const bytes = new Uint8Array(await content).subarray(at, at + view.length);
     view.set(bytes);
     at += bytes.length;
     return view.subarray(0, bytes.length);

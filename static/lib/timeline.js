@@ -5,8 +5,8 @@
 
 /**
  * @typedef {object} Happening
- * @property {"uploading" | "uploaded" | "unopened" | "opened" | "wrong" | "claimed" | "interrupted" | "resumed" | "arrived" | "unconfirmed" |
- *   "expired" | "unseen" | "revoked" | "abandoned"} what
+ * @property {"uploading" | "uploaded" | "unopened" | "opened" | "wrong" | "claimed" | "interrupted" | "resumed" |
+ *   "arrived" | "unconfirmed" | "expired" | "unseen" | "revoked" | "abandoned"} what
  * @property {string | number} [at]
  * @property {number} [times] how often
  * @property {number} [served] bytes that were sent; of a claim
@@ -14,8 +14,8 @@
  */
 
 /**
- * Nothing moved for so long, in milliseconds: the server counts 16 MiB at a time, which take a slow connection that long.
- * Where steps took longer so far, thrice the longest.
+ * Nothing moved for so long, in milliseconds: the server counts 16 MiB at a time, which take a slow connection that
+ * long. Where steps took longer so far, thrice the longest.
  */
 const STILL = 120_000;
 
@@ -80,8 +80,8 @@ export function happenings(receipt, follower, revokedAt) {
 }
 
 /**
- * With the time that each is sorted by: of one claim's happenings none comes before the one that it follows, whatever the
- * clocks of server and browser say.
+ * With the time that each is sorted by: of one claim's happenings none comes before the one that it follows, whatever
+ * the clocks of server and browser say.
  *
  * @param {Happening[]} all
  */

@@ -19,12 +19,17 @@ import { announce, byId, clock, focus, say, size, span } from "./ui.js";
  */
 
 /**
+ * @typedef {object} Told
+ * @property {() => void} granted the claim is this browser's
+ * @property {(problem: { reason?: string, at?: string }, granted: boolean) => void} gone the server has it no more
+ */
+
+/**
  * Downloads, and shows how it goes.
  *
  * @param {Share} share
  * @param {Plan} how
- * @param {{ granted(): void, gone(problem: { reason?: string, at?: string }, granted: boolean): void }} told `granted`: the
- *   claim is this browser's; `gone`: the server has it no more
+ * @param {Told} told
  */
 export async function transfer(share, how, told) {
   const view = new View(share, how, told);
@@ -53,7 +58,7 @@ class View {
   /**
    * @param {Share} share
    * @param {Plan} how
-   * @param {Parameters<typeof transfer>[2]} told
+   * @param {Told} told
    */
   constructor(share, how, told) {
     this.share = share;
@@ -159,7 +164,10 @@ class View {
     const goOn = byId("go-on");
     const had = document.activeElement;
     byId("pause").hidden = phase !== "receiving" && phase !== "waiting";
-    goOn.hidden = phase !== "paused" && phase !== "waiting" && !(phase === "failed" && this.#state.problem?.code !== "budget_spent");
+    goOn.hidden =
+      phase !== "paused" &&
+      phase !== "waiting" &&
+      !(phase === "failed" && this.#state.problem?.code !== "budget_spent");
     goOn.textContent = t(phase === "waiting" ? "receive.now" : "receive.go_on");
     // The button that was pressed is gone: the keyboard stays with the other.
     if (had instanceof HTMLElement && had.hidden) (goOn.hidden ? byId("pause") : goOn).focus();

@@ -1,12 +1,13 @@
-// Brings one upload to the server, through whatever the network does: seals ahead of what is sent, and waits, asks and goes
-// on where something fails.
+// Brings one upload to the server, through whatever the network does: seals ahead of what is sent, and waits, asks and
+// goes on where something fails.
 
 import { ApiError, Unreachable, appendUpload, uploadOffset } from "./api.js";
 import { Backoff, STALL, TRIES, Watchdog, codeOf, sleep } from "./network.js";
 import { Anew } from "./notes.js";
 
 /** @typedef {import("./parts.js").Part} Part */
-/** @typedef {{ code: string, retryIn?: number, name?: string }} Problem an API's code, or one of our own; seconds; a file */
+/** @typedef {{ code: string, retryIn: number }} Problem an API's code, or one of our own; seconds until the next try */
+/** @typedef {(phase: "sending" | "waiting" | "paused", sent: number, problem?: Problem) => void} Tell sent: sealed */
 
 /** Parts that are sealed, or being sealed, while one is sent. */
 const AHEAD = 1;
@@ -106,7 +107,7 @@ export class Sending {
    * @param {() => Promise<import("./parts.js").Parts>} parts makes them, the same every time
    * @param {import("./notes.js").Notes} notes
    * @param {Reins} reins
-   * @param {(phase: "sending" | "waiting" | "paused", sent: number, problem?: Problem) => void} tell called often
+   * @param {Tell} tell called often
    */
   constructor(upload, parts, notes, reins, tell) {
     this.#upload = upload;

@@ -54,7 +54,8 @@ export function size(bytes, digits = 0) {
     value /= 1024;
     unit += 1;
   } while (value >= 1023.95 && unit < UNITS.length - 1);
-  return `${value.toLocaleString(language, { minimumFractionDigits: digits, maximumFractionDigits: 1 })} ${UNITS[unit]}`;
+  const number = value.toLocaleString(language, { minimumFractionDigits: digits, maximumFractionDigits: 1 });
+  return `${number} ${UNITS[unit]}`;
 }
 
 /**

@@ -1,4 +1,4 @@
-// The page's side of an upload: begins it, steers it, and finds those that are not done. The work is upload.worker.js's.
+// The page's side of an upload: begins it, steers it, finds those that are not done. upload.worker.js does the work.
 
 import { Unreachable } from "./api.js";
 import { Backoff, codeOf, onWake } from "./network.js";
@@ -18,13 +18,13 @@ import { script } from "./trusted.js";
  * @property {FileSystemFileHandle} [handle]
  */
 
-/** @typedef {Source & { size: number, lastModified: number }} Stamped with what tells whether the file has changed; 0: no time */
+/** @typedef {Source & { size: number, lastModified: number }} Stamped with what tells that it changed; 0: no time */
 
 /**
  * How an upload goes.
  *
- * `waiting`: it goes on by itself, as soon as it can. `failed` is final: nothing of it remains, unless another tab has it or an
- * unfinished one lacks its files.
+ * `waiting`: it goes on by itself, as soon as it can. `failed` is final: nothing of it remains, unless another tab
+ * has it or an unfinished one lacks its files.
  *
  * @typedef {object} UploadState
  * @property {"preparing" | "sending" | "waiting" | "paused" | "done" | "failed" | "cancelled"} phase
@@ -32,9 +32,10 @@ import { script } from "./trusted.js";
  * @property {number} total plain bytes
  * @property {number} rate bytes a second
  * @property {number | null} secondsLeft null: can't be said
- * @property {{ code: string, retryIn?: number, name?: string }} [problem] with `waiting` and `failed`: an API's code, `offline`,
- *   `unreachable`, `changed` (a file changed or can't be read any more), `unreadable`, `too_many_names`, `needs_password` (it has
- *   to begin anew, and the password was not kept), `elsewhere` (another tab has it); seconds until the next try; the file's name
+ * @property {{ code: string, retryIn?: number, name?: string }} [problem] with `waiting` and `failed`: an API's code,
+ *   `offline`, `unreachable`, `changed` (a file changed or can't be read any more), `unreadable`, `too_many_names`,
+ *   `needs_password` (it has to begin anew, and the password was not kept), `elsewhere` (another tab has it); seconds
+ *   until the next try; the file's name
  * @property {import("./remember.js").ShareRecord} [share] with `done`
  */
 
@@ -176,13 +177,20 @@ function started(hear) {
  * @param {Told} told
  */
 export function send({ sources, text, ...rest }, told) {
-  const type = "text/plain; charset=utf-8";
-  const ofText = (/** @type {string} */ text) => ({ file: new Blob([text], { type }), name: "text.txt", type, fromDisk: false });
   const files = sources.length > HANDLES ? sources.map(({ handle, ...rest }) => rest) : sources;
   const chosen = (text === undefined ? files : [ofText(text)]).map(stamped);
   const order = { ...rest, sources: chosen, text: text !== undefined };
   const total = chosen.reduce((sum, { size }) => sum + size, 0);
   return new Upload(Promise.resolve({ do: "send", order }), total, told);
+}
+
+/**
+ * @param {string} text
+ * @returns {Source}
+ */
+function ofText(text) {
+  const type = "text/plain; charset=utf-8";
+  return { file: new Blob([text], { type }), name: "text.txt", type, fromDisk: false };
 }
 
 /**

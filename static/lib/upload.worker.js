@@ -41,7 +41,7 @@ const FAREWELL = 5000;
 class Failure extends Error {
   /**
    * @param {string} code for the words that people read
-   * @param {{ name?: string, keeps?: boolean }} [options] the file; whether the upload may still go on, later or elsewhere
+   * @param {{ name?: string, keeps?: boolean }} [options] the file; whether it may still go on, later or elsewhere
    */
   constructor(code, { name, keeps = false } = {}) {
     super(code);
@@ -57,7 +57,7 @@ let total = 0;
 /** @type {UploadState["phase"]} */
 let phase = "preparing";
 let told = -Infinity;
-/** What the server has of ours, as far as it is not finished. @type {{ id: string, location: string, owner: string } | null} */
+/** What is begun on the server, and not done. @type {{ id: string, location: string, owner: string } | null} */
 let open = null;
 
 /**
@@ -102,7 +102,8 @@ async function begin(order) {
  * @returns {Promise<ShareRecord>}
  */
 async function goOn(record, sources) {
-  if (!(await lock(record.id)) || !(await remember.get("uploads", record.id))) throw new Failure("elsewhere", { keeps: true });
+  const ours = (await lock(record.id)) && (await remember.get("uploads", record.id));
+  if (!ours) throw new Failure("elsewhere", { keeps: true });
   open = record;
   const { manifest, expiresIn, downloads, part } = record;
   total = manifest.files.reduce((sum, { size }) => sum + Number(size), 0);
@@ -153,13 +154,16 @@ async function create({ sources, text, note, password, expiresIn, downloads, par
     throw error.code === "manifest_too_long" ? new Failure("too_many_names") : error;
   });
   const length = manifestLength + sealedLength(total);
-  const terms = { length, manifest: manifestLength, verifier: keys.verifier, password: Boolean(password), expiresIn, downloads };
-  const { location, id, owner, expires } = await created(terms);
+  const terms = { password: Boolean(password), expiresIn, downloads };
+  const { location, id, owner, expires } = await created({
+    ...{ length, manifest: manifestLength, verifier: keys.verifier },
+    ...terms,
+  });
   open = { id, location, owner };
   /** @type {UploadRecord} */
   const record = {
-    ...{ id, location, owner, secret: encode(secret), keys, manifestSalt, contentSalt, manifest, manifestLength, length },
-    ...{ part, password: Boolean(password), expiresIn, downloads },
+    ...{ id, location, owner, secret: encode(secret), keys, manifestSalt, contentSalt },
+    ...{ manifest, manifestLength, length, part, ...terms },
     kept: sources.map(({ file, fromDisk }) => (fromDisk ? null : file)),
     handles: sources.map(({ handle }) => handle ?? null),
     stamps: sources.map(({ size, lastModified }) => ({ size, lastModified })),
@@ -224,8 +228,8 @@ async function transfer(record, sources, { fresh, remembered }) {
   };
   const notes = new Notes(id, remembered);
   if (!fresh) await notes.load();
-  const say = (/** @type {"sending" | "waiting" | "paused"} */ phase, /** @type {number} */ sent, /** @type {any} */ problem) =>
-    tell(phase, plain(sent), problem && { problem });
+  /** @type {import("./tus.js").Tell} */
+  const say = (phase, sent, problem) => tell(phase, plain(sent), problem && { problem });
   try {
     await new Sending(record, parts, notes, reins, say).run(fresh);
   } catch (error) {

@@ -1,9 +1,11 @@
 // Every page in every state that one can bring about in a minute: first without JavaScript, then with it.
 
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 
 import { decode, deriveKeys, encode, randomToken } from "../../static/lib/seal.js";
+import { randomFile } from "./flows.js";
 import { sent } from "./harness.js";
 
 const NOTE = "Hi Ada,\nthe contract, and the photos of the day. Please look at page 4 first.";
@@ -88,12 +90,14 @@ export async function plainGallery(server) {
  * Brings about the pages with JavaScript, in whatever language: each in a context of its own.
  *
  * @param {import("./harness.js").Scene} scene
- * @returns {States}
+ * @returns {Promise<States>}
  */
-export function modernGallery({ server, proxy }) {
+export async function modernGallery({ server, proxy, folder }) {
+  const film = await randomFile(join(folder, "Film.mp4"), 40_000_000);
   const file = (name, size) => ({ name, mimeType: "application/octet-stream", buffer: Buffer.alloc(size, name) });
   const three = [file("Contract Lovelace.pdf", 400_000), file("Photos/Sommer ☀️.jpg", 3_000_000), file("notes.txt", 12)];
 
+  /** @param {Page} page @param {Record<string, any>} gift */
   const form = async (page, { files = three, text = "", note = "", password = "", downloads = 1, address = server } = {}) => {
     await page.goto(`${address}/`);
     await page.locator("#folder").waitFor();
@@ -146,7 +150,7 @@ export function modernGallery({ server, proxy }) {
   /** An upload on a slow line, as soon as something of it has passed. */
   const sending = (after) => async (page) => {
     const between = await proxy();
-    await form(page, { address: between.address, files: [file("Film.mp4", 40_000_000)] });
+    await form(page, { address: between.address, files: film });
     between.throttle(500_000, ["up"]);
     const before = between.bytes.up;
     await page.locator("#submit").click();
@@ -156,8 +160,7 @@ export function modernGallery({ server, proxy }) {
   /** A download on a slow line, as soon as something of it has passed. */
   const receiving = (after) => async (page) => {
     const between = await proxy();
-    const files = [file("Film.mp4", 40_000_000)];
-    await sentAnd({ address: between.address, files }, async (_, links) => {
+    await sentAnd({ address: between.address, files: film }, async (_, links) => {
       await looked(page, links);
       between.throttle(500_000, ["down"]);
       const before = between.bytes.down;

@@ -54,7 +54,8 @@ onBothStores("a receipt", (test) => {
     assert.equal(await page.title(), "Waiting · Receipt");
     const icon = page.locator('link[rel="icon"]');
     const before = await icon.getAttribute("href");
-    assert.match(await page.locator(".facts").innerText(), /Size\s+293 KiB\s+Kept until\s.*left\s+Downloads\s+0 of 1 taken/);
+    const facts = await page.locator(".facts").innerText();
+    assert.match(facts, /Size\s+293 KiB\s+Kept until\s.*left\s+Downloads\s+0 of 1 taken/);
 
     const recipient = await openModern();
     await recipient.goto(share.link);
@@ -65,7 +66,8 @@ onBothStores("a receipt", (test) => {
     assert.equal(await page.title(), "✓ Arrived · Receipt");
     const after = await icon.evaluate((link) => /** @type {HTMLLinkElement} */ (link).href);
     assert.ok(after !== before && (await page.request.get(after)).ok(), after);
-    assert.equal(await page.getByRole("progressbar").getAttribute("value"), await page.getByRole("progressbar").getAttribute("max"));
+    const bar = page.getByRole("progressbar");
+    assert.equal(await bar.getAttribute("value"), await bar.getAttribute("max"));
     assert.equal(await button(page, "Revoke").count(), 0);
     assert.match(await page.locator("#status").textContent(), /Arrived/);
   });
@@ -97,7 +99,8 @@ onStore("embedded", "a receipt", (test) => {
     const page = await openModern();
     await opened(page, server, share);
     for (const times of ["once", "twice", "3 times"]) {
-      await fetch(share.plain_link, { method: "POST", body: new URLSearchParams({ password: times }), redirect: "manual" });
+      const body = new URLSearchParams({ password: times });
+      await fetch(share.plain_link, { method: "POST", body, redirect: "manual" });
       await happened(page, `Wrong password ${times}`);
     }
     await page.getByText("Was it not your recipient? Then the link is in other hands.").waitFor();
@@ -142,7 +145,8 @@ onStore("embedded", "a receipt", (test) => {
     assert.deepEqual(await lines(page), ["Uploaded", "Taken", "Interrupted", "Resumed", "Arrived"]);
   });
 
-  test("goes on where the stream breaks, and asks by itself where there can be none", async ({ server, openModern, proxy, watch }) => {
+  test("goes on where the stream breaks, and asks by itself where there can be none", async (scene) => {
+    const { server, openModern, proxy, watch } = scene;
     watch.allow(ABORTED, /Failed to load resource/);
     const share = await sent(server, [["a.txt", "a"]], { downloads: "2" });
     const between = await proxy();
@@ -197,7 +201,9 @@ onStore("embedded", "a receipt", (test) => {
 
 describe("the timeline", () => {
   const AT = "2026-11-21T12:00:00.000Z";
-  const claim = (served, state = "claimed") => ({ state, claimed_at: AT, finished_at: state === "finished" ? AT : null, served });
+  const claim = (served, state = "claimed") => {
+    return { state, claimed_at: AT, finished_at: state === "finished" ? AT : null, served };
+  };
   /** @returns {any} */
   const receipt = (claims, more = {}) => ({
     state: "claimed",
@@ -224,7 +230,8 @@ describe("the timeline", () => {
     assert.deepEqual(told([[0, 50], [1, 40]]), ["claimed", "interrupted"]);
     assert.deepEqual(told([[0, 50], [1, 40], [5, 60]]), ["claimed", "interrupted", "resumed"]);
     assert.deepEqual(told([[0, 50], [1, 40], [5, 60], [6, 55], [9, 100]]), ["claimed", "interrupted 2", "resumed"]);
-    assert.deepEqual(told([[0, 50], [1, 40], [5, 100]], { last: "finished" }), ["claimed", "interrupted", "resumed", "arrived"]);
+    const whole = told([[0, 50], [1, 40], [5, 100]], { last: "finished" });
+    assert.deepEqual(whole, ["claimed", "interrupted", "resumed", "arrived"]);
   });
 
   it("tells it, too, where nothing moves for long, but not of one that is slow or has everything", () => {

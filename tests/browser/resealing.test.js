@@ -37,7 +37,8 @@ onStore("embedded", "What upload.js seals again", (test) => {
   const more = ({ between, record, sent }) =>
     between.requests.slice(sent).filter((request) => isPatch(request) && request.target === record.location);
 
-  test("a part is noted before its first byte leaves, by what leaves", async ({ folder, openModern, proxy, server }) => {
+  test("a part is noted before its first byte leaves, by what leaves", async (scene) => {
+    const { folder, openModern, proxy, server } = scene;
     const content = randomBytes(3 * MEBIBYTE);
     await writeFile(join(folder, "a"), content);
     const between = await proxy({ record: true });
@@ -60,7 +61,8 @@ onStore("embedded", "What upload.js seals again", (test) => {
       const offset = Number(request.headers["upload-offset"]);
       const note = notes.find((/** @type {any} */ note) => note.offset === offset);
       assert.ok(note, `nothing is noted of ${offset}`);
-      assert.deepEqual(Buffer.from(Object.values(note.digest)), digestOf(Buffer.concat(request.body), offset, manifest));
+      const left = digestOf(Buffer.concat(request.body), offset, manifest);
+      assert.deepEqual(Buffer.from(Object.values(note.digest)), left);
     }
     await holds(server, share, content);
   });
@@ -179,7 +181,8 @@ onStore("embedded", "What upload.js seals again", (test) => {
     const [manifestKey, manifestSalt, contentKey, contentSalt] = keys.map((list) => Uint8Array.from(list));
     const manifest = await sealManifest(manifestKey, record.manifest, manifestSalt);
     const message = await Message.create(contentKey, contentSalt);
-    const parts = new Parts(new Files([{ file: new Blob([content]), size: content.length }]), manifest, message, record.part);
+    const files = new Files([{ file: new Blob([content]), size: content.length }]);
+    const parts = new Parts(files, manifest, message, record.part);
     const offset = await offsetOf(server, record);
     const index = Math.floor(offset / record.part);
     await append(server, record, offset, (await parts.seal(index)).body.slice(offset - index * record.part));

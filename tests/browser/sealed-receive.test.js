@@ -24,12 +24,17 @@ const says = (page, name) => page.getByRole("heading", { level: 1, name, exact: 
 /** The sender's view. */
 async function receiptOf(server, share) {
   const owner = share.owner_token ?? share.owner;
-  const answer = await fetch(`${server}/api/v1/receipts/${share.id}`, { headers: { authorization: `Bearer ${owner}` } });
+  const answer = await fetch(`${server}/api/v1/receipts/${share.id}`, {
+    headers: { authorization: `Bearer ${owner}` },
+  });
   return answer.json();
 }
 
 const revoke = (server, share) =>
-  fetch(`${server}/api/v1/shares/${share.id}`, { method: "DELETE", headers: { authorization: `Bearer ${share.owner_token}` } });
+  fetch(`${server}/api/v1/shares/${share.id}`, {
+    method: "DELETE",
+    headers: { authorization: `Bearer ${share.owner_token}` },
+  });
 
 /** Takes it as somebody else. */
 async function taken(share) {
@@ -41,14 +46,23 @@ const text = (words) => [{ name: "text.txt", content: Buffer.from(words), kind: 
 const file = (content, name = "a.bin") => [{ name, content }];
 
 onBothStores("the page behind a link", (test) => {
-  test("shows everything and takes nothing, until its button is pressed; then the file is whole", async ({ server, openModern }) => {
+  test("shows everything and takes nothing, until its button is pressed; then the file is whole", async ({
+    server,
+    openModern,
+  }) => {
     const content = randomBytes(700_000);
-    const share = await sent(server, [["Grüße 🎁.pdf", content]], { note: "Für dich <b>allein</b>:\nbitte drucken", downloads: "2" });
+    const share = await sent(server, [["Grüße 🎁.pdf", content]], {
+      note: "Für dich <b>allein</b>:\nbitte drucken",
+      downloads: "2",
+    });
     const page = await openModern();
     await page.goto(share.link);
     await button(page, "Download").waitFor();
     const rows = page.getByRole("list", { name: "Files", exact: true }).getByRole("listitem");
-    assert.deepEqual(await rows.allInnerTexts(), ["Grüße 🎁.pdf 683.6 KiB"].map((row) => row.replace(" 683", "\n683")));
+    assert.deepEqual(
+      await rows.allInnerTexts(),
+      ["Grüße 🎁.pdf 683.6 KiB"].map((row) => row.replace(" 683", "\n683")),
+    );
     assert.equal(await page.locator("blockquote").innerText(), "Für dich <b>allein</b>:\nbitte drucken");
     const facts = await page.locator(".facts").innerText();
     assert.match(facts, /Kept until\s+\d+ \w+ \d{4} at \d\d:\d\d (1 day|2[34] hours) left\s+Downloads left\s+2$/);
@@ -59,7 +73,10 @@ onBothStores("the page behind a link", (test) => {
     assert.ok((await readFile(got.path)).equals(content));
     await page.getByText("Every byte is here and verified.").waitFor();
     const { claims } = await receiptOf(server, share);
-    assert.deepEqual(claims.map(({ state }) => state), ["finished"]);
+    assert.deepEqual(
+      claims.map(({ state }) => state),
+      ["finished"],
+    );
 
     const again = await download(page, () => button(page, "Save again").click());
     assert.ok((await readFile(again.path)).equals(content));
@@ -92,13 +109,17 @@ onStore("embedded", "the page behind a link", (test) => {
     assert.equal(claims.length, 1);
   });
 
-  test("keeps the secret in the address until the claim is granted, and a reload works before and after", async (scene) => {
+  test("keeps the secret in the address until the claim is granted; a reload works before and after", async (scene) => {
     const { server, openModern } = scene;
     const share = await sent(server, [["a.txt", "a"]]);
     const secret = new URL(share.link).hash.slice(1);
     const page = await openModern();
     const asked = [];
-    page.context().on("request", (request) => asked.push([request.url(), JSON.stringify(request.headers()), request.postData()].join(" ")));
+    page
+      .context()
+      .on("request", (request) =>
+        asked.push([request.url(), JSON.stringify(request.headers()), request.postData()].join(" ")),
+      );
     await page.goto(share.link);
     await button(page, "Download").waitFor();
     await page.getByRole("link", { name: "Skip to content" }).focus();
@@ -155,9 +176,13 @@ onStore("embedded", "the page behind a link", (test) => {
   test("shows names as what they are, and the rest on demand", async ({ server, openModern }) => {
     const names = ["<img src=x onerror=alert(1)>.txt", "photo\u202egpj.exe", "a\u0007b.txt", `${"n".repeat(200)}.txt`];
     const more = [...Array(20).keys()].map((number) => `Photos/Summer/${number}.jpg`);
-    const share = await sealed(server, [...names, ...more].map((name) => ({ name, content: Buffer.from("x") })), {
-      note: "</blockquote><script>alert(1)</script>",
-    });
+    const share = await sealed(
+      server,
+      [...names, ...more].map((name) => ({ name, content: Buffer.from("x") })),
+      {
+        note: "</blockquote><script>alert(1)</script>",
+      },
+    );
     const page = await openModern({ viewport: { width: 320, height: 640 } });
     await page.goto(share.link);
     await says(page, "24 files for you");
@@ -168,13 +193,19 @@ onStore("embedded", "the page behind a link", (test) => {
     await page.getByText("12 more").click();
     await page.getByText("19.jpg").waitFor();
     assert.equal(await page.locator("#more-files li").count(), 12);
-    const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+    const overflow = await page.evaluate(
+      () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
+    );
     assert.equal(overflow, 0, "the page must be scrolled sideways");
   });
 });
 
 onStore("embedded", "the page behind a link with a password", (test) => {
-  test("asks for it; a wrong one costs nothing and shows at the field; the right one opens", async ({ server, openModern, watch }) => {
+  test("asks for it; a wrong one costs nothing and shows at the field; the right one opens", async ({
+    server,
+    openModern,
+    watch,
+  }) => {
     watch.allow(REFUSALS);
     const share = await sent(server, [["geheim 🔒.txt", "secret"]], { password: "Mähne 7", note: "a note" });
     const page = await openModern();
@@ -213,7 +244,10 @@ onStore("embedded", "the page behind a link with a password", (test) => {
     await page.goto(share.link);
     await page.getByLabel("Password").fill("p");
     await page.keyboard.press("Enter");
-    await page.locator("#password-error").filter({ hasText: /Too many wrong passwords\. .* try again at \d\d:\d\d/ }).waitFor();
+    await page
+      .locator("#password-error")
+      .filter({ hasText: /Too many wrong passwords\. .* try again at \d\d:\d\d/ })
+      .waitFor();
     assert.equal((await receiptOf(server, share)).state, "ready");
   });
 
@@ -308,12 +342,17 @@ onStore("embedded", "a link that comes too late", (test) => {
     for (const id of [ready.id, gone.id, none]) withKey.push(await shown(`${server}/s/${id}${wrong}`));
     assert.equal(new Set(withKey).size, 1, withKey.join("\n---\n"));
     const without = [];
-    for (const id of [ready.id, gone.id, none]) without.push(await shown(`${server}/s/${id}`), await shown(`${server}/s/${id}#no`));
+    for (const id of [ready.id, gone.id, none])
+      without.push(await shown(`${server}/s/${id}`), await shown(`${server}/s/${id}#no`));
     assert.equal(new Set(without).size, 1, without.join("\n---\n"));
     assert.equal((await receiptOf(server, ready)).state, "ready");
   });
 
-  test("gives a share that was opened by two to the first, and tells the other", async ({ server, openModern, watch }) => {
+  test("gives a share that was opened by two to the first, and tells the other", async ({
+    server,
+    openModern,
+    watch,
+  }) => {
     watch.allow(REFUSALS);
     const share = await sent(server, [["a.txt", "first"]]);
     const [one, other] = [await openModern(), await openModern()];
@@ -329,7 +368,12 @@ onStore("embedded", "a link that comes too late", (test) => {
 });
 
 onStore("embedded", "a download on a bad network", (test) => {
-  test("says that it waits, goes on by itself, and after a reload without a click", async ({ server, openModern, proxy, watch }) => {
+  test("says that it waits, goes on by itself, and after a reload without a click", async ({
+    server,
+    openModern,
+    proxy,
+    watch,
+  }) => {
     watch.allow(LOST);
     const content = randomBytes(40 * 2 ** 20);
     const share = await sealed(server, file(content));
@@ -341,7 +385,9 @@ onStore("embedded", "a download on a bad network", (test) => {
     await button(page, "Download").click();
     await cut;
     await page.getByRole("heading", { name: "Connection lost" }).waitFor();
-    const problem = page.locator("#problem").filter({ hasText: /It goes on by itself .* the server waits until \d\d:\d\d\./ });
+    const problem = page
+      .locator("#problem")
+      .filter({ hasText: /It goes on by itself .* the server waits until \d\d:\d\d\./ });
     await problem.waitFor();
     assert.match(await page.title(), /^\d+ % · A file for you$/);
 
@@ -351,11 +397,17 @@ onStore("embedded", "a download on a bad network", (test) => {
     await page.getByRole("heading", { name: "Downloading" }).waitFor();
     await button(page, "Pause").click();
     await page.getByRole("heading", { name: "Paused" }).waitFor();
-    assert.ok(await button(page, "Go on").evaluate((button) => button === document.activeElement), "the keyboard is lost");
+    assert.ok(
+      await button(page, "Go on").evaluate((button) => button === document.activeElement),
+      "the keyboard is lost",
+    );
     between.throttle(Infinity, ["down"]);
     const got = await download(page, () => page.reload());
     assert.ok((await readFile(got.path)).equals(content));
-    assert.equal(between.requests.filter(({ method, target }) => method === "POST" && target.endsWith("/claims")).length, 1);
+    assert.equal(
+      between.requests.filter(({ method, target }) => method === "POST" && target.endsWith("/claims")).length,
+      1,
+    );
   });
 
   test("that brings something else says so, keeps the claim, and goes on", async ({ server, openModern, proxy }) => {
@@ -394,9 +446,13 @@ onStore("embedded", "where a browser can't unseal", (test) => {
 
 onStore("embedded", "where a browser has no room of its own", (test) => {
   /** @param {Page} page */
-  const cramped = (page) => page.addInitScript(() => (navigator.storage.estimate = async () => ({ quota: 0, usage: 0 })));
+  const cramped = (page) =>
+    page.addInitScript(() => (navigator.storage.estimate = async () => ({ quota: 0, usage: 0 })));
 
-  test("the page asks for a place, and takes nothing from one who thinks better of it", async ({ server, openModern }) => {
+  test("the page asks for a place, and takes nothing from one who thinks better of it", async ({
+    server,
+    openModern,
+  }) => {
     const share = await sent(server, [["a.txt", "a"]]);
     const page = await openModern();
     await cramped(page);
@@ -414,7 +470,11 @@ onStore("embedded", "where a browser has no room of its own", (test) => {
     assert.deepEqual((await receiptOf(server, share)).claims, []);
   });
 
-  test("the page holds a small file in memory, and warns of a reload that would lose it", async ({ server, openModern, proxy }) => {
+  test("the page holds a small file in memory, and warns of a reload that would lose it", async ({
+    server,
+    openModern,
+    proxy,
+  }) => {
     const content = randomBytes(6 * 2 ** 20);
     const share = await sealed(server, file(content));
     const between = await proxy();
@@ -429,7 +489,9 @@ onStore("embedded", "where a browser has no room of its own", (test) => {
     between.throttle(2 ** 20, ["down"]);
     await button(page, "Download").click();
     await page.getByRole("heading", { name: "Downloading" }).waitFor();
-    const asked = new Promise((resolve) => page.once("dialog", (dialog) => dialog.dismiss().then(() => resolve(dialog.type()))));
+    const asked = new Promise((resolve) =>
+      page.once("dialog", (dialog) => dialog.dismiss().then(() => resolve(dialog.type()))),
+    );
     await page.evaluate(() => location.reload());
     assert.equal(await asked, "beforeunload");
     between.throttle(Infinity, ["down"]);
@@ -439,7 +501,10 @@ onStore("embedded", "where a browser has no room of its own", (test) => {
     assert.ok((await readFile(again.path)).equals(content));
   });
 
-  test("the page says of a large file that there is none, and offers nothing that would lose it", async ({ server, openModern }) => {
+  test("the page says of a large file that there is none, and offers nothing that would lose it", async ({
+    server,
+    openModern,
+  }) => {
     const share = await sealed(server, file(randomBytes(1000)));
     const page = await openModern();
     await cramped(page);
@@ -472,7 +537,10 @@ onStore("embedded", "in German", (test) => {
     const page = await openModern({ locale: "de-DE" });
     await page.goto(share.link);
     await says(page, "2 Dateien für dich");
-    assert.match(await page.locator(".facts").innerText(), /Zusammen\s+1,5 KiB, als ein Zip\s+Wartet bis\s+\d+\. \w+ \d{4} um \d\d:\d\d noch/);
+    assert.match(
+      await page.locator(".facts").innerText(),
+      /Zusammen\s+1,5 KiB, als ein Zip\s+Wartet bis\s+\d+\. \w+ \d{4} um \d\d:\d\d noch/,
+    );
     await download(page, () => button(page, "Herunterladen").click());
     await page.getByText("Jedes Byte ist da und geprüft.").waitFor();
     const words = await page.locator("main").innerText();

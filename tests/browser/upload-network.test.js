@@ -40,7 +40,8 @@ onStore("embedded", "upload.js, whatever happens", (test) => {
   test("the last answer is lost: the share is the one that the server has", async (scene) => {
     scene.watch.allow(/ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE/);
     const { content, between, lab } = await chosen(scene, 2 * MEBIBYTE);
-    const last = ({ method, headers, length }) => method === "PATCH" && Number(headers["upload-offset"]) + length > 2 * MEBIBYTE;
+    const last = ({ method, headers, length }) =>
+      method === "PATCH" && Number(headers["upload-offset"]) + length > 2 * MEBIBYTE;
     const end = between.tamper(last, (answer) => {
       end();
       between.cut();
@@ -83,7 +84,7 @@ onStore("embedded", "upload.js, whatever happens", (test) => {
     const lengths = [];
     await page.context().route("**/api/v1/uploads/**", async (route) => {
       const { length = 0 } = route.request().postDataBuffer() ?? {};
-      if (length > most) return route.fulfill({ status: 413, contentType: "text/plain", body: "Request Entity Too Large" });
+      if (length > most) return route.fulfill({ status: 413, contentType: "text/plain", body: "too large" });
       if (length > 0) lengths.push(length);
       return route.continue();
     });
@@ -117,6 +118,28 @@ onStore("embedded", "upload.js, whatever happens", (test) => {
     await lab.do("cancel");
     assert.equal((await lab.end()).phase, "cancelled");
     assert.deepEqual(await lab.all("uploads"), []);
+  });
+
+  test("cancelled when it is a share already, that is withdrawn", async (scene) => {
+    scene.watch.allow(/status of 409/);
+    const { server } = scene;
+    const { between, lab } = await chosen(scene, 1000);
+    const patch = between.next(({ method }) => method === "PATCH");
+    await lab.send();
+    await patch;
+    between.throttle(1, ["down"]);
+    const [record] = await lab.all("uploads");
+    while ((await offsetOf(server, record)) < record.length);
+    const given = between.next(({ method }) => method === "DELETE");
+    const cancelled = lab.do("cancel");
+    await given;
+    between.throttle(Infinity);
+    await cancelled;
+    assert.equal((await lab.end()).phase, "cancelled");
+    const headers = { authorization: `Bearer ${record.owner}` };
+    const receipt = await (await fetch(`${server}/api/v1/receipts/${record.id}`, { headers })).json();
+    assert.equal(receipt.state, "revoked");
+    assert.deepEqual(await lab.all("shares"), []);
   });
 
   test("what the server refuses for good fails, and says why", async ({ folder, openModern, ownServer, watch }) => {
@@ -168,6 +191,7 @@ onStore("embedded", "upload.js, whatever happens", (test) => {
     between.throttle(2 * MEBIBYTE, ["up"]);
     await lab.send();
     await lab.until("sending", MEBIBYTE);
+    between.throttle(MEBIBYTE / 16, ["up"]);
     const other = await Lab.at(await page.context().newPage(), between.address);
     assert.deepEqual(await other.page.evaluate(() => /** @type {any} */ (window).lab.upload.unfinished()), []);
     await other.page.evaluate(async () => {
@@ -234,8 +258,8 @@ onStore("embedded", "upload.js, whatever happens", (test) => {
     const lab = await Lab.at(await openModern(), between.address);
     await lab.page.evaluate(() => {
       const { lab } = /** @type {any} */ (window);
-      const source = (index) => ({ file: new File([], "x"), name: `${index}`.padStart(250, "x"), type: "", fromDisk: true });
-      const sources = Array.from({ length: 4500 }, (_, index) => source(index));
+      const named = (name) => ({ file: new File([], "x"), name, type: "", fromDisk: true });
+      const sources = Array.from({ length: 4500 }, (_, index) => named(`${index}`.padStart(250, "x")));
       lab.running = lab.upload.send({ sources, expiresIn: 3600, downloads: 1, part: 1 << 20 }, lab.tell);
     });
     const { phase, problem } = await lab.end();
@@ -243,7 +267,7 @@ onStore("embedded", "upload.js, whatever happens", (test) => {
     assert.deepEqual(between.requests.filter(({ method }) => method === "POST"), []);
   });
 
-  test("files that are chosen again are brought into their order, by folder, size and time", async ({ server, openModern }) => {
+  test("files chosen again are brought into their order, by folder, size and time", async ({ server, openModern }) => {
     const lab = await Lab.at(await openModern(), server);
     const found = await lab.page.evaluate(() => {
       const { matches } = /** @type {any} */ (window).lab.upload;
@@ -252,13 +276,15 @@ onStore("embedded", "upload.js, whatever happens", (test) => {
       };
       const files = [source("a/x", "one"), source("b/x", "two"), source("a/x", "four")];
       const kept = new Blob(["kept"]);
+      const named = files.map(({ name, file }) => ({ name, size: file.size }));
       const record = {
-        manifest: { v: 1, files: [...files.map(({ name, file }) => ({ name, size: file.size })), { name: "p", size: 4 }] },
+        manifest: { v: 1, files: [...named, { name: "p", size: 4 }] },
         kept: [null, null, null, kept],
         stamps: [...files.map(({ file }) => ({ size: file.size, lastModified: 1 })), { size: 4, lastModified: 0 }],
       };
       const [one, two, four] = files;
-      const order = (sources) => matches(record, sources)?.map(({ file }) => [...files.map(({ file }) => file), kept].indexOf(file));
+      const all = [...files.map(({ file }) => file), kept];
+      const order = (sources) => matches(record, sources)?.map(({ file }) => all.indexOf(file));
       return [
         order([four, two, one]),
         order([source("c", "more"), one, two, four]),

@@ -195,8 +195,14 @@ fn every_page_has_one_heading_one_main_a_language_and_a_neutral_title() {
     for (name, html) in pages() {
         let german = name.ends_with(".de");
         let lang = if german { "<html lang=\"de\">" } else { "<html lang=\"en\">" };
+        // A template is shown in place of the page's own view, if ever.
+        let shown: String = html.split("<template").map(|rest| rest.rsplit("</template>").next().unwrap()).collect();
+        assert!(shown.contains("<h1"), "{name}");
+        for template in html.split("<template").skip(1).filter_map(|rest| rest.split("</template>").next()) {
+            assert!(template.matches("<h1").count() <= 1, "{name}: {template}");
+        }
         for once in ["<h1", "<main ", lang, "<title>", "content=\"noindex\"", "content=\"light dark\""] {
-            assert_eq!(html.matches(once).count(), 1, "{name}: {once}");
+            assert_eq!(shown.matches(once).count(), 1, "{name}: {once}");
         }
         let title = html.split_once("<title>").unwrap().1.split("</title>").next().unwrap();
         let titles = if german {
@@ -221,9 +227,9 @@ fn every_control_has_a_label_and_every_reference_an_id() {
         for tag in &tags {
             let control = ["input ", "select ", "textarea "].iter().any(|t| tag.starts_with(t));
             if control && attribute(tag, "type") != Some("hidden") {
-                let label = format!("label for=\"{}\"", attribute(tag, "id").unwrap());
-                let quiet = format!("label class=\"quiet\" for=\"{}\"", attribute(tag, "id").unwrap());
-                assert!(tags.iter().any(|t| t.starts_with(&label) || t.starts_with(&quiet)), "{name}: <{tag}");
+                let id = attribute(tag, "id");
+                let mut labels = tags.iter().filter(|tag| tag.starts_with("label "));
+                assert!(id.is_some() && labels.any(|label| attribute(label, "for") == id), "{name}: <{tag}");
             }
             for reference in ["for", "aria-describedby", "aria-labelledby"] {
                 if let Some(id) = attribute(tag, reference) {
