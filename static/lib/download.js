@@ -3,9 +3,8 @@
 import { ApiError, finish } from "./api.js";
 import { onWake, wake } from "./network.js";
 import * as remember from "./remember.js";
-import { handOver, nameOf, sized } from "./save.js";
+import { handOver, isStaged, nameOf, sized } from "./save.js";
 import { serviceWorker } from "./service.js";
-import { stagedFolder } from "./sinks.js";
 import { script } from "./trusted.js";
 import { fileName, layout } from "./zip.js";
 
@@ -51,10 +50,8 @@ const STOPPING = 2000;
  * @param {(state: DownloadState) => void} onState
  */
 export async function receive(wanted, onState) {
-  const record = await remembered(wanted.id).catch(() => null);
-  // What is staged already is gone on with there, whatever the plan is today.
-  const isStaged = record?.staged && (record.progress || record.state !== "granted");
-  const kind = isStaged ? "staged" : wanted.how.kind;
+  // Whatever the plan is today.
+  const kind = (await isStaged(wanted.id)) ? "staged" : wanted.how.kind;
   const download = new Download({ ...wanted, how: { ...wanted.how, kind } }, onState);
   await download.retry();
   return download;
@@ -164,13 +161,18 @@ export class Download {
   async discard() {
     await this.stop();
     this.#blob = null;
-    await discard(this.#wanted.id);
+    const { id } = this.#wanted;
+    await unstage(id);
+    const record = await remembered(id);
+    // The server is still to be told: a later visit does it.
+    if (record?.state === "arrived") await remember.put("claims", { ...record, staged: undefined });
+    else await remember.forget("claims", id);
   }
 
   /** @returns {Promise<Blob>} */
   async #file() {
     if (this.#blob) return this.#blob;
-    return (await (await stagedFolder()).getFileHandle(this.#wanted.id)).getFile();
+    return (await (await remember.stagedFolder()).getFileHandle(this.#wanted.id)).getFile();
   }
 
   /** @param {any} said by the worker */
@@ -196,15 +198,13 @@ export class Download {
 
   /** @param {string} code */
   #failed(code) {
-    const { received, total } = { received: 0, total: 0 };
-    this.#onState({ phase: "failed", received, total, rate: 0, secondsLeft: null, problem: { code } });
+    this.#onState({ phase: "failed", received: 0, total: 0, rate: 0, secondsLeft: null, problem: { code } });
   }
 }
 
 /** @param {string} id */
-async function discard(id) {
-  await (await stagedFolder().catch(() => null))?.removeEntry(id).catch(() => {});
-  await remember.forget("claims", id);
+async function unstage(id) {
+  await (await remember.stagedFolder().catch(() => null))?.removeEntry(id).catch(() => {});
 }
 
 /**
@@ -215,33 +215,35 @@ async function discard(id) {
 export const remembered = async (id) => (await remember.get("claims", id)) ?? null;
 
 /**
- * At each visit: removes what nobody comes back for, and finishes claims whose files arrived while the server could not be
- * told.
+ * At each visit: removes what nobody comes back for. Claims whose files arrived while the server could not be told are
+ * finished meanwhile: nobody waits for that.
  */
 export async function tidy() {
-  const records = await remember.all("claims");
-  for (const record of records) {
+  for (const record of await remember.all("claims")) {
     await navigator.locks.request(`receive:${record.id}`, { ifAvailable: true }, async (lock) => {
-      if (!lock) return;
-      if (record.state === "arrived") await finishLate(record);
-      const ended = record.finishedAt ?? Date.parse(record.leaseExpiresAt ?? "");
-      if (!(Date.now() - ended < DAY)) await discard(record.id);
+      const ended = record.finishedAt ?? Date.parse(record.leaseExpiresAt);
+      if (!lock || Date.now() - ended < DAY) return;
+      await unstage(record.id);
+      await remember.forget("claims", record.id);
     });
   }
-  const kept = new Set((await remember.all("claims")).map(({ id }) => id));
-  const folder = /** @type {any} */ (await stagedFolder().catch(() => null));
+  const kept = await remember.all("claims");
+  const ids = new Set(kept.map(({ id }) => id));
+  const folder = /** @type {any} */ (await remember.stagedFolder().catch(() => null));
   for await (const name of folder?.keys() ?? []) {
-    if (!kept.has(name)) await folder.removeEntry(name).catch(() => {});
+    if (!ids.has(name)) await folder.removeEntry(name).catch(() => {});
   }
+  for (const record of kept) if (record.state === "arrived") void finishLate(record).catch(() => {});
 }
 
 /** @param {import("./remember.js").ClaimRecord} record */
-async function finishLate(record) {
+async function finishLate({ id, claim }) {
   try {
-    await finish(record.id, record.claim);
+    await finish(id, claim);
   } catch (error) {
     // Ended meanwhile is as good; else another visit does it.
-    if (!(error instanceof ApiError && (error.status === 404 || error.status === 410))) return;
+    if (!(error instanceof ApiError && !error.foreign && [404, 410].includes(error.status))) return;
   }
-  await remember.put("claims", { ...record, state: "finished", finishedAt: Date.now() });
+  const record = await remembered(id);
+  if (record?.state === "arrived") await remember.put("claims", { ...record, state: "finished", finishedAt: Date.now() });
 }

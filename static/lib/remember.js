@@ -153,3 +153,7 @@ export const all = (store) => transact(store, "readonly", (rows) => rows.getAll(
  * @param {string} id
  */
 export const forget = (store, id) => transact(store, "readwrite", (rows) => rows.delete(id));
+
+/** The folder of the origin's private file system that downloads are staged in. */
+export const stagedFolder = async () =>
+  (await navigator.storage.getDirectory()).getDirectoryHandle("staged", { create: true });

@@ -1,5 +1,6 @@
 // Where a download may go in this browser, and how a finished file gets to its user.
 
+import { get, stagedFolder } from "./remember.js";
 import { plainLength } from "./seal.js";
 import { serviceWorker } from "./service.js";
 import { fileName, layout } from "./zip.js";
@@ -40,18 +41,34 @@ export const sized = ({ files }) => files.map(({ name, size = 0, crc32 }) => ({ 
  *
  * @param {import("./seal.js").Manifest} manifest
  * @param {number} size bytes of sealed content
- * @param {string} [id] names the zip
+ * @param {string} id of the share: what is staged of it already is gone on with there
  * @returns {Promise<Plan>}
  */
-export async function plan(manifest, size, id = "") {
+export async function plan(manifest, size, id) {
   const plain = plainLength(size) ?? 0;
   const length = manifest.files.length === 1 ? plain : layout(sized(manifest)).size;
   const isText = manifest.files[0].kind === "text";
-  if (await hasRoom(length)) return { kind: "staged" };
+  if ((await isStaged(id)) || (await hasRoom(length))) return { kind: "staged" };
   if (isText && length <= MEMORY) return { kind: "memory" };
   if ("showSaveFilePicker" in globalThis) return picker(nameOf(id, manifest));
   if (await canStream()) return { kind: "stream" };
   return { kind: length <= MEMORY ? "memory" : "none" };
+}
+
+/**
+ * Whether this browser has staged a share, or some of it.
+ *
+ * @param {string} id
+ */
+export async function isStaged(id) {
+  const record = await get("claims", id).catch(() => undefined);
+  if (!record?.staged || record.state !== "granted") return Boolean(record?.staged);
+  if (!record.progress) return false;
+  // The browser may have needed the room.
+  return stagedFolder()
+    .then((folder) => folder.getFileHandle(id))
+    .then(() => true)
+    .catch(() => false);
 }
 
 /** Whether the origin's private file system takes so many bytes more. @param {number} length */

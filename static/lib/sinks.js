@@ -1,5 +1,7 @@
 // Where a download's bytes go, as its worker sees it: one class for each kind of plan.
 
+import { stagedFolder } from "./remember.js";
+
 /** There is no room for what comes. */
 export class RoomError extends Error {
   code = "no_room";
@@ -25,10 +27,6 @@ export class NotSaved extends Error {
  * @property {() => Promise<void>} release nothing comes for now
  * @property {() => Promise<void>} remove nothing ever comes
  */
-
-/** The folder of the origin's private file system that downloads are staged in. */
-export const stagedFolder = async () =>
-  (await navigator.storage.getDirectory()).getDirectoryHandle("staged", { create: true });
 
 /** A page that was reloaded may hold its file a moment longer, milliseconds. */
 const HELD = 3000;

@@ -220,7 +220,7 @@ onBothStores("a download", (test) => {
       const { api, save, seal, share, keys } = globalThis.t;
       const { size, manifest } = await api.peek(share.id, seal.encode(keys.proof));
       const open = await seal.openManifest(keys.manifest, seal.decode(manifest), seal.plainLength(size));
-      globalThis.late = { size, manifest: open, how: await save.plan(open, size) };
+      globalThis.late = { size, manifest: open, how: await save.plan(open, size, share.id) };
     });
     await first.evaluate(() => globalThis.t.begin());
     await finished(first);
@@ -642,7 +642,7 @@ onStore("embedded", "where the private file system has no room, a download", (te
     const huge = await page.evaluate(() => {
       const { save, seal } = globalThis.t;
       const size = 257 * 2 ** 20;
-      return save.plan({ v: 1, files: [{ name: "a", size }] }, seal.sealedLength(size));
+      return save.plan({ v: 1, files: [{ name: "a", size }] }, seal.sealedLength(size), "");
     });
     assert.equal(huge.kind, "none");
   });
@@ -717,8 +717,11 @@ onStore("embedded", "a later visit", (test) => {
     await phase(page, "arrived");
     await page.evaluate(() => globalThis.t.now.stop());
     honest();
-    await page.evaluate(() => globalThis.t.download.tidy());
-    assert.equal((await page.evaluate(() => globalThis.t.download.remembered(globalThis.t.share.id))).state, "finished");
+    await page.evaluate(async () => {
+      const { download, share } = globalThis.t;
+      await download.tidy();
+      while ((await download.remembered(share.id)).state !== "finished") await new Promise(requestAnimationFrame);
+    });
     assert.equal((await receipt(server, share)).state, "finished");
   });
 });

@@ -170,13 +170,16 @@ onBothStores("a download", (test) => {
 
 /** Waits until a download has noted how far it is. @param {import("playwright-core").Page} page */
 async function noted(page) {
-  await page.waitForFunction(async () => {
-    const opening = indexedDB.open("onetimeshare");
-    await new Promise((resolve) => (opening.onsuccess = resolve));
-    const asking = opening.result.transaction("claims").objectStore("claims").getAll();
-    await new Promise((resolve) => (asking.onsuccess = resolve));
-    opening.result.close();
-    return asking.result.some(({ progress }) => progress);
+  // Not by waitForFunction: to it a promise is true.
+  await page.evaluate(async () => {
+    for (let seen = false; !seen; ) {
+      const opening = indexedDB.open("onetimeshare");
+      await new Promise((resolve) => (opening.onsuccess = resolve));
+      const asking = opening.result.transaction("claims").objectStore("claims").getAll();
+      await new Promise((resolve) => (asking.onsuccess = resolve));
+      opening.result.close();
+      seen = asking.result.some(({ progress }) => progress);
+    }
   });
 }
 
