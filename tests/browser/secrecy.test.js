@@ -85,7 +85,11 @@ onBothStores("a whole session", (test) => {
     const between = await proxy({ record: true });
     const page = await openModern();
     await page.goto(`${between.address}/`);
-    await page.waitForFunction(async () => (await navigator.serviceWorker.getRegistration("/share-target"))?.active?.state === "activated");
+    // Not by waitForFunction: to it a promise is true.
+    await page.evaluate(async () => {
+      const isActive = async () => (await navigator.serviceWorker.getRegistration("/share-target"))?.active?.state === "activated";
+      while (!(await isActive())) await new Promise(requestAnimationFrame);
+    });
     // What a share menu does is what the manifest tells it to.
     await page.evaluate(
       async ({ name, text }) => {
