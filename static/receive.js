@@ -106,10 +106,7 @@ function unless(status) {
  */
 function refused(error, secret) {
   if (!(error instanceof ApiError) || error.foreign || error.status >= 500) throw error;
-  if (error.status === 410) {
-    hideSecret(secret);
-    return ended(error.reason, error.at);
-  }
+  if (isTooLate(error, secret)) return;
   nothing();
   askPassword(secret, "receive.password.ended", (keys) => openWith(secret, keys));
   only(ticket, "ended", "tear", "locked");
@@ -138,10 +135,21 @@ async function openWith(secret, keys) {
     await open(secret, keys, await peek(id, encode(keys.proof)));
     focus(byId("heading"));
   } catch (error) {
-    if (!(error instanceof ApiError) || error.status !== 410) throw error;
-    hideSecret(secret);
-    ended(error.reason, error.at);
+    if (!isTooLate(error, secret)) throw error;
   }
+}
+
+/**
+ * Where the share has ended, says how.
+ *
+ * @param {unknown} error
+ * @param {string} secret
+ */
+function isTooLate(error, secret) {
+  if (!(error instanceof ApiError) || error.foreign || error.status !== 410) return false;
+  hideSecret(secret);
+  ended(error.reason, error.at);
+  return true;
 }
 
 /**

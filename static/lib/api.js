@@ -179,11 +179,18 @@ export function appendUpload(location, offset, bytes, { signal, progress } = {})
 }
 
 /**
- * Gives up an upload. 409 `published` where it is a share by now.
+ * Gives up an upload; where it is a share by now, revokes that.
  *
- * @param {string} location
+ * @param {{ location: string, id: string, owner: string }} upload
  */
-export const abandonUpload = (location) => call("DELETE", location, { headers: TUS, keepalive: true });
+export async function abandonUpload({ location, id, owner }) {
+  try {
+    await call("DELETE", location, { headers: TUS, keepalive: true });
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.code !== "published") throw error;
+    await revoke(id, owner);
+  }
+}
 
 /**
  * @typedef {object} Peek
@@ -224,12 +231,25 @@ export const claim = async (id, proof, claim, signal) =>
 export const contentOf = (id, claim) => `/api/v1/shares/${id}/claims/${claim}`;
 
 /**
- * Confirms that every byte arrived and was verified. Safe to repeat.
+ * Confirms that every byte arrived and was verified. Safe to repeat; that the claim has ended already is as good.
  *
  * @param {string} id
  * @param {string} claim
  */
-export const finish = (id, claim) => call("DELETE", contentOf(id, claim), { keepalive: true });
+export async function finish(id, claim) {
+  try {
+    await call("DELETE", contentOf(id, claim), { keepalive: true });
+  } catch (error) {
+    if (!hasEnded(error)) throw error;
+  }
+}
+
+/**
+ * Whether there is no claim, and never will be: it was not granted, or it has ended.
+ *
+ * @param {unknown} error of a call with a claim's token
+ */
+export const hasEnded = (error) => error instanceof ApiError && !error.foreign && [403, 404, 410].includes(error.status);
 
 /**
  * Withdraws a share. Safe to repeat; 409 `claimed` where its last claim is granted.

@@ -3,7 +3,7 @@
 import { nameElement, visible } from "./names.js";
 import { plainLength } from "./seal.js";
 import { t } from "./text.js";
-import { byId, only, say, size, span, timeElement } from "./ui.js";
+import { byId, fact, only, say, size, span, timeElement } from "./ui.js";
 
 /** @typedef {import("./seal.js").Manifest} Manifest */
 /** @typedef {import("./seal.js").ManifestFile} ManifestFile */
@@ -92,18 +92,6 @@ export function showLocked(seen) {
   byId("sealed-names").hidden = false;
   showWaiting(seen);
   fact("size", size(plainLength(seen.size) ?? seen.size));
-}
-
-/**
- * Says a fact, or hides it.
- *
- * @param {string} id
- * @param {string | Node | null} value
- */
-function fact(id, value) {
-  const element = byId(id);
-  if (value !== null) element.replaceChildren(value);
-  /** @type {HTMLElement} */ (element.closest("div")).hidden = value === null;
 }
 
 /**

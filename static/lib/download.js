@@ -1,6 +1,6 @@
 // The page's side of a download: begins it, shows how it goes, and hands the finished file over.
 
-import { ApiError, finish } from "./api.js";
+import { finish } from "./api.js";
 import { onWake, wake } from "./network.js";
 import * as remember from "./remember.js";
 import { handOver, isStaged, nameOf, sized } from "./save.js";
@@ -238,12 +238,7 @@ export async function tidy() {
 
 /** @param {import("./remember.js").ClaimRecord} record */
 async function finishLate({ id, claim }) {
-  try {
-    await finish(id, claim);
-  } catch (error) {
-    // Ended meanwhile is as good; else another visit does it.
-    if (!(error instanceof ApiError && !error.foreign && [404, 410].includes(error.status))) return;
-  }
+  await finish(id, claim);
   const record = await remembered(id);
   if (record?.state === "arrived") await remember.put("claims", { ...record, state: "finished", finishedAt: Date.now() });
 }

@@ -1,6 +1,6 @@
 // The worker's side of a download: claims, lets the content come, writes it, remembers how far it is, finishes the claim.
 
-import { ApiError, claim, contentOf, finish } from "./api.js";
+import { ApiError, claim, contentOf, finish, hasEnded } from "./api.js";
 import { Content, TruncatedError } from "./content.js";
 import { Backoff, Rate, codeOf, secondsLeft, suspect, wake } from "./network.js";
 import * as remember from "./remember.js";
@@ -271,11 +271,9 @@ class Job {
       try {
         await new Backoff().insist(() => finish(record.id, record.claim), { signal: this.#stop.signal, waits });
       } catch (error) {
-        // That it has ended already is as good. What else the server says is nothing that the file lacks: a later visit tells it.
-        if (!hasEnded(error)) {
-          if (error !== STOPPED) this.#tell("arrived", problem(error));
-          return;
-        }
+        // Nothing that the file lacks: a later visit tells the server.
+        if (error !== STOPPED) this.#tell("arrived", problem(error));
+        return;
       }
       await noted({ ...record, state: "finished", finishedAt: Date.now() });
     }
@@ -339,13 +337,6 @@ async function locked(name, signal, work) {
     throw new TakenElsewhere("another tab is at it", { cause: error });
   }
 }
-
-/**
- * Whether there is no claim, and never will be: it was not granted, or it has ended.
- *
- * @param {unknown} error
- */
-const hasEnded = (error) => error instanceof ApiError && !error.foreign && [403, 404, 410].includes(error.status);
 
 /**
  * What the page says of a failure.

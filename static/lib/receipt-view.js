@@ -2,7 +2,7 @@
 
 import { plainLength } from "./seal.js";
 import { t } from "./text.js";
-import { announce, byId, only, say, size, span, timeElement } from "./ui.js";
+import { announce, byId, fact, only, say, size, span, timeElement } from "./ui.js";
 
 /** @typedef {import("./api.js").Receipt} Receipt */
 /** @typedef {import("./timeline.js").Happening} Happening */
@@ -72,18 +72,6 @@ function mark({ claims }) {
   document.title = t(hasArrived ? "receipt.tab.arrived" : "receipt.tab", { stamp: byId("state").textContent ?? "" });
   const icon = /** @type {HTMLLinkElement} */ (document.querySelector('link[rel="icon"]'));
   if (hasArrived) icon.href = new URL("../icon-arrived.svg", import.meta.url).href;
-}
-
-/**
- * Says a fact, or hides it.
- *
- * @param {string} id
- * @param {string | Node | null} value
- */
-function fact(id, value) {
-  const element = byId(id);
-  if (value !== null) element.replaceChildren(value);
-  /** @type {HTMLElement} */ (element.closest("div")).hidden = value === null;
 }
 
 /** How each looks, where it is more than an open circle. @type {Partial<Record<Happening["what"], string>>} */

@@ -154,6 +154,13 @@ export const all = (store) => transact(store, "readonly", (rows) => rows.getAll(
  */
 export const forget = (store, id) => transact(store, "readwrite", (rows) => rows.delete(id));
 
+/**
+ * Forgets an upload and its parts, as far as anything can be remembered here.
+ *
+ * @param {string} id
+ */
+export const forgetUpload = (id) => Promise.allSettled([forget("uploads", id), forget("parts", id)]);
+
 /** The folder of the origin's private file system that downloads are staged in. */
 export const stagedFolder = async () =>
   (await navigator.storage.getDirectory()).getDirectoryHandle("staged", { create: true });

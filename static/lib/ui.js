@@ -126,6 +126,18 @@ export function say(element, key, values = {}) {
 }
 
 /**
+ * Says a fact of a list of facts, or hides it where there is nothing to say.
+ *
+ * @param {string} id
+ * @param {string | Node | null} value
+ */
+export function fact(id, value) {
+  const element = byId(id);
+  if (value !== null) element.replaceChildren(value);
+  /** @type {HTMLElement} */ (element.closest("div")).hidden = value === null;
+}
+
+/**
  * Shows those of `scope`'s children that have these ids, and hides the others.
  *
  * @param {HTMLElement} scope

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { ask } from "./ask.js";
 import { choose, ofDrop } from "./files.js";
-import { forget, get } from "./remember.js";
+import { forgetUpload, get } from "./remember.js";
 import { contentsOf } from "./share.js";
 import { t } from "./text.js";
 import { byId, clone, part, size } from "./ui.js";
@@ -168,15 +168,9 @@ async function allowed({ handles }) {
 
 /** @param {UploadRecord} record */
 async function discard(record) {
-  await forget("uploads", record.id);
-  await forget("parts", record.id);
-  try {
-    await api.abandonUpload(record.location);
-  } catch (error) {
-    // Any other failure: the server gives it up by itself.
-    const published = error instanceof api.ApiError && error.code === "published";
-    if (published) await api.revoke(record.id, record.owner).catch(() => {});
-  }
+  await forgetUpload(record.id);
+  // Out of reach it ends by itself, when its window does.
+  await api.abandonUpload(record).catch(() => {});
 }
 
 const discarding = () => ({

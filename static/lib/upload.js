@@ -207,10 +207,8 @@ const stamped = (source) => {
 /**
  * Goes on with an upload of an earlier visit, or begins it anew under a new secret where that can't be done safely.
  *
- * Call it on a click: the browser may have to ask for the files.
- *
  * @param {UploadRecord} record
- * @param {Source[] | null} sources in the record's order; null where `record.kept` and `record.handles` have them
+ * @param {Source[] | null} sources in the record's order; null where `record.kept` and `record.handles` have them, and may be read
  * @param {Told} told
  */
 export function goOn(record, sources, told) {
@@ -232,26 +230,11 @@ async function reopened({ manifest, kept, handles }) {
   const sources = [];
   for (const [index, { name, type = "" }] of manifest.files.entries()) {
     const handle = handles[index];
-    const file = kept[index] ?? (handle && (await opened(handle)));
+    const file = kept[index] ?? (await handle?.getFile().catch(() => null));
     if (!file) return null;
     sources.push({ file, name, type, fromDisk: !kept[index], handle: handle ?? undefined });
   }
   return sources;
-}
-
-/**
- * @param {FileSystemFileHandle} handle
- * @returns {Promise<File | null>}
- */
-async function opened(handle) {
-  try {
-    // Not in TypeScript's library yet.
-    const asked = /** @type {{ requestPermission?: (mode: { mode: "read" }) => Promise<PermissionState> }} */ (handle);
-    if ((await asked.requestPermission?.({ mode: "read" })) === "denied") return null;
-    return await handle.getFile();
-  } catch {
-    return null;
-  }
 }
 
 /**
@@ -271,7 +254,7 @@ export async function unfinished(released) {
     const alive = records.filter(({ id, expiresAt }) => expiresAt > Date.now() && !done.has(id));
     const known = new Set(alive.map(({ id }) => id));
     const dead = [...records, ...parts].filter(({ id }) => !known.has(id));
-    await Promise.all(dead.flatMap(({ id }) => [remember.forget("uploads", id), remember.forget("parts", id)]));
+    await Promise.all(dead.map(({ id }) => remember.forgetUpload(id)));
     const idle = await Promise.all(alive.map(({ id }) => isIdle(id)));
     if (released) alive.forEach(({ id }, index) => idle[index] || heed(id, released));
     return alive.filter((_, index) => idle[index]);

@@ -1,6 +1,6 @@
 // One upload, from the files to the share. upload.js begins it, and is told how it goes.
 
-import { ApiError, abandonUpload, createUpload, revoke } from "./api.js";
+import { ApiError, abandonUpload, createUpload } from "./api.js";
 import { Backoff, Rate, codeOf, secondsLeft, sleep, suspect, wake } from "./network.js";
 import { Anew, Notes } from "./notes.js";
 import { Parts } from "./parts.js";
@@ -256,22 +256,18 @@ async function shared({ id, secret, owner, manifest: { files }, password, downlo
   };
   // Where nothing can be remembered, the link is still worth having.
   await remember.put("shares", share).catch(() => {});
-  await forget(id);
+  await remember.forgetUpload(id);
   return share;
 }
-
-/** @param {string} id */
-const forget = (id) => Promise.allSettled([remember.forget("uploads", id), remember.forget("parts", id)]);
 
 /** Nothing of the open upload remains, here or on the server. */
 async function giveUp() {
   if (!open) return;
-  const { id, location, owner } = open;
+  const upload = open;
   open = null;
-  await forget(id);
-  const gone = abandonUpload(location).catch((error) => (error.code === "published" ? revoke(id, owner) : undefined));
+  await remember.forgetUpload(upload.id);
   // Out of reach it ends by itself, when its window does.
-  await Promise.race([gone, sleep(FAREWELL, { fixed: true })]).catch(() => {});
+  await Promise.race([abandonUpload(upload), sleep(FAREWELL, { fixed: true })]).catch(() => {});
 }
 
 /**

@@ -24,14 +24,14 @@ async function visit(page, server, share) {
   await page.goto(`${server}/status`);
   await page.evaluate(async (share) => {
     const style = /** @type {HTMLLinkElement} */ (document.querySelector("link[rel=stylesheet]"));
-    const library = new URL(".", style.href).pathname + "lib/";
+    const modules = new URL(".", style.href).pathname + "lib/";
     const [api, seal, save, download] = await Promise.all(
-      ["api", "seal", "save", "download"].map((name) => import(`${library}${name}.js`)),
+      ["api", "seal", "save", "download"].map((name) => import(`${modules}${name}.js`)),
     );
     const keys = await seal.deriveKeys(seal.decode(share.secret), share.password);
     /** @type {any[]} */
     const states = [];
-    const t = { api, seal, save, download, library, states, keys, share };
+    const t = { api, seal, save, download, modules, states, keys, share };
     t.begin = async (plan) => {
       const record = await download.remembered(share.id);
       const { size, manifest } = record?.manifest ? record : await peeked();
@@ -680,8 +680,8 @@ onStore("embedded", "where the private file system has no room, a download", (te
 onStore("embedded", "a later visit", (test) => {
   const age = (page, id, changes) =>
     page.evaluate(async ([id, changes]) => {
-      const { library } = globalThis.t;
-      const remember = await import(`${library}remember.js`);
+      const { modules } = globalThis.t;
+      const remember = await import(`${modules}remember.js`);
       await remember.put("claims", { ...(await remember.get("claims", id)), ...changes });
     }, [id, changes]);
 
@@ -699,7 +699,7 @@ onStore("embedded", "a later visit", (test) => {
     const yesterday = Date.now() - 25 * 3600_000;
     await age(page, old, { finishedAt: yesterday });
     await age(page, lapsed, { state: "granted", finishedAt: undefined, leaseExpiresAt: new Date(yesterday).toISOString() });
-    await page.evaluate(async (id) => (await import(`${globalThis.t.library}remember.js`)).forget("claims", id), orphan);
+    await page.evaluate(async (id) => (await import(`${globalThis.t.modules}remember.js`)).forget("claims", id), orphan);
     assert.deepEqual((await staged(page)).sort(), [...shares].sort());
     await page.evaluate(() => globalThis.t.download.tidy());
     assert.deepEqual(await staged(page), [fresh]);
@@ -731,8 +731,8 @@ onStore("embedded", "what a phone shares", (test) => {
     const recording = await proxy({ record: true });
     const page = await openModern();
     await visit(page, recording.address, await sealed(server, one(Buffer.from("x"))));
-    const library = await page.evaluate(() => globalThis.t.library);
-    await page.evaluate(async (library) => (await import(`${library}service.js`)).serviceWorker(), library);
+    const modules = await page.evaluate(() => globalThis.t.modules);
+    await page.evaluate(async (modules) => (await import(`${modules}service.js`)).serviceWorker(), modules);
     // The page that the answer leads to would take it in.
     await page.route("**/send.js", (route) => route.fulfill({ contentType: "text/javascript", body: "export {};" }));
     await page.evaluate(() => {
@@ -749,10 +749,10 @@ onStore("embedded", "what a phone shares", (test) => {
       form.submit();
     });
     await page.waitForURL((url) => url.pathname === "/" && url.searchParams.has("shared"));
-    const records = await page.evaluate(async (library) => {
-      const { all } = await import(`${library}remember.js`);
+    const records = await page.evaluate(async (modules) => {
+      const { all } = await import(`${modules}remember.js`);
       return Promise.all((await all("shared")).map(async ({ files, text }) => ({ text, files: await Promise.all(files.map(async (file) => [file.name, await file.text()])) })));
-    }, library);
+    }, modules);
     const files = [["CANARY.txt", "CANARY content"], ["more.txt", "more"]];
     assert.deepEqual(records, [{ text: "CANARY title\nCANARY text\nhttps://canary.example/", files }]);
     assert.ok(!Buffer.concat(recording.said.flat()).includes("CANARY"), "the server was told");

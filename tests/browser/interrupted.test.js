@@ -133,13 +133,8 @@ onBothStores("a download", (test) => {
   test("goes on by itself after a reload, where it was", async ({ openModern, proxy, folder, watch }) => {
     watch.allow(BROKEN);
     const between = await proxy();
-    const path = await randomFile(join(folder, "large.bin"), SIZE);
-    const { link } = await give(await openModern(), between.address, { files: path }, SLOW);
     const page = await openModern();
-    const button = await look(page, link);
-    between.throttle(RATE, ["down"]);
-    await button.click();
-    await noted(page);
+    const { path } = await halfway(page, { between, sender: await openModern(), folder });
     const seen = reads(between.requests).length;
     const got = await arrive(page, () => page.reload(), SLOW);
     await assertSame(got.path, path);
@@ -168,6 +163,22 @@ onBothStores("a download", (test) => {
   });
 });
 
+/**
+ * Shares a large file, and has `page` download it, slowly, until it has noted how far it is.
+ *
+ * @param {import("playwright-core").Page} page
+ * @param {{ between: import("./proxy.js").Proxy, sender: import("playwright-core").Page, folder: string }} given
+ */
+async function halfway(page, { between, sender, folder }) {
+  const path = await randomFile(join(folder, "large.bin"), SIZE);
+  const { link } = await give(sender, between.address, { files: path }, SLOW);
+  const button = await look(page, link);
+  between.throttle(RATE, ["down"]);
+  await button.click();
+  await noted(page);
+  return { path, link };
+}
+
 /** Waits until a download has noted how far it is. @param {import("playwright-core").Page} page */
 async function noted(page) {
   // Not by waitForFunction: to it a promise is true.
@@ -187,13 +198,8 @@ onStore("embedded", "a transfer whose browser is closed", (test) => {
   test("goes on when the browser is back: a download by itself", async ({ openProfile, openModern, proxy, folder, watch }) => {
     watch.allow(BROKEN);
     const between = await proxy();
-    const path = await randomFile(join(folder, "large.bin"), SIZE);
-    const { link } = await give(await openModern(), between.address, { files: path }, SLOW);
     const page = await openProfile();
-    const button = await look(page, link);
-    between.throttle(RATE, ["down"]);
-    await button.click();
-    await noted(page);
+    const { path, link } = await halfway(page, { between, sender: await openModern(), folder });
     const seen = reads(between.requests).length;
     await page.context().close();
     const again = await openProfile();

@@ -76,13 +76,7 @@ onBothStores("the pages", (test, store) => {
   });
 
   test("are watched by something that sees violations and foreign requests", async ({ page, server }) => {
-    await page.goto(`${server}/`);
-    // A context of its own: the watch of this test would rightly fail.
-    const watch = new Watch(server);
-    const other = await browserOf(page).newContext();
-    try {
-      watch.over(other);
-      const spoilt = await other.newPage();
+    await spoil(page, server, async (spoilt, watch) => {
       await spoilt.route(`${server}/`, async (route) => {
         const answer = await route.fetch();
         const more = '<p style="color: red">styled</p><img src="http://other.invalid/pixel.png"><script>1</script>';
@@ -92,18 +86,11 @@ onBothStores("the pages", (test, store) => {
       await assert.rejects(watch.settle());
       assert.deepEqual(watch.foreign, ["http://other.invalid/pixel.png"]);
       assert.ok(watch.complaints.filter(({ text }) => text.includes("Content Security Policy")).length >= 2);
-    } finally {
-      await other.close();
-    }
+    });
   });
 
   test("are watched in their workers, too", async ({ page, server }) => {
-    await page.goto(`${server}/`);
-    const watch = new Watch(server);
-    const other = await browserOf(page).newContext();
-    try {
-      watch.over(other);
-      const spoilt = await other.newPage();
+    await spoil(page, server, async (spoilt, watch) => {
       await watch.follow(spoilt);
       const csp = { "content-security-policy": PAGE_CSP, "content-type": "text/javascript" };
       const answers = {
@@ -114,7 +101,7 @@ onBothStores("the pages", (test, store) => {
         "/service.js": 'fetch("http://other.invalid/service").catch(() => {});',
       };
       for (const [path, body] of Object.entries(answers)) {
-        await other.route(server + path, (route) => route.fulfill({ headers: csp, body }));
+        await spoilt.context().route(server + path, (route) => route.fulfill({ headers: csp, body }));
       }
       await spoilt.route(`${server}/`, async (route) => {
         const answer = await route.fetch();
@@ -125,11 +112,28 @@ onBothStores("the pages", (test, store) => {
       const wanted = [/other\.invalid\/worker/, /requires 'TrustedScript'/, /other\.invalid\/service/];
       while (!wanted.every((pattern) => watch.complaints.some(({ text }) => pattern.test(text)))) await pause(50);
       await assert.rejects(watch.settle());
-    } finally {
-      await other.close();
-    }
+    });
   });
 });
+
+/**
+ * Has `act` spoil a page, in a context of its own: the watch of the test would rightly fail.
+ *
+ * @param {import("playwright-core").Page} page
+ * @param {string} server
+ * @param {(spoilt: import("playwright-core").Page, watch: Watch) => Promise<void>} act
+ */
+async function spoil(page, server, act) {
+  await page.goto(`${server}/`);
+  const watch = new Watch(server);
+  const other = await browserOf(page).newContext();
+  try {
+    watch.over(other);
+    await act(await other.newPage(), watch);
+  } finally {
+    await other.close();
+  }
+}
 
 /** @param {import("playwright-core").Page} page */
 function browserOf(page) {
