@@ -81,19 +81,25 @@ fn inode(peer: SocketAddr, here: SocketAddr) -> Option<String> {
         SocketAddr::V6(_) => unreachable!("all listen on 127.0.0.1"),
     };
     let (peer, here) = (hex(peer), hex(here));
+    // Thousands of sockets may be listed, for every connection anew: the line is searched for, not every line read.
     let table = fs::read_to_string("/proc/net/tcp").ok()?;
-    let mut sockets = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    sockets.find(|fields| fields.get(1) == Some(&&*peer) && fields.get(2) == Some(&&*here)).map(|f| f[9].to_owned())
+    let line = table[table.find(&format!(" {peer} {here} "))?..].lines().next()?;
+    line.split_whitespace().nth(8).map(str::to_owned)
 }
 
 /// Passes on to `upstream`, which is `to`, what comes in at `listener`.
 pub async fn serve(listener: TcpListener, to: Node, upstream: SocketAddr, links: Arc<Links>) {
     let here = listener.local_addr().expect("it listens");
     while let Ok((near, peer)) = listener.accept().await {
-        // Somebody that is gone already, or none of ours.
-        let Some(from) = links.node_at(peer, here) else { continue };
-        let (there, back) = (links.flows[&(from, to)].subscribe(), links.flows[&(to, from)].subscribe());
-        tokio::spawn(join(near, upstream, there, back));
+        let links = Arc::clone(&links);
+        tokio::spawn(async move {
+            let looking = Arc::clone(&links);
+            let from = tokio::task::spawn_blocking(move || looking.node_at(peer, here)).await;
+            // Somebody that is gone already, or none of ours.
+            let Ok(Some(from)) = from else { return };
+            let (there, back) = (links.flows[&(from, to)].subscribe(), links.flows[&(to, from)].subscribe());
+            join(near, upstream, there, back).await;
+        });
     }
 }
 

@@ -77,6 +77,5 @@ fn counts(ops: &[Op]) -> BTreeMap<&'static str, [usize; 3]> {
 fn longest_gap(ops: &[Op], at: u64, until: u64) -> u64 {
     let granted = |op: &&Op| op.client == PROBE && op.outcome == Outcome::Ok && matches!(op.deed, Deed::Claim { .. });
     let times: Vec<u64> = ops.iter().filter(granted).map(|op| op.ended).collect();
-    let gaps = times.windows(2).filter(|pair| pair[1] > at && pair[0] < until).map(|pair| pair[1] - pair[0]);
-    gaps.max().unwrap_or(0)
+    times.windows(2).map(|pair| pair[1].min(until).saturating_sub(pair[0].max(at))).max().unwrap_or(0)
 }
