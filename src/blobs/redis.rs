@@ -63,6 +63,7 @@ impl Blobs for RedisBlobs {
         Ok(Box::new(RedisWriter {
             redis: Arc::clone(&self.redis),
             id: *id,
+            synced: offset,
             offset,
             expires_at: until.after(BACKSTOP),
             waiting: Vec::new(),
@@ -108,6 +109,21 @@ impl Blobs for RedisBlobs {
         Ok(())
     }
 
+    async fn secure(&self, id: &ShareId, length: u64, until: Timestamp) -> Result<()> {
+        self.keep(id, until).await?;
+        // All on one connection, and so of one node: what it has now is what its replicas acknowledge, behind a write.
+        let mut look = lengths(id, 0..length);
+        look.cmd("PTTL").arg(key(id, 0)).cmd("SET").arg(format!("share:{id}:secured")).arg(1).arg("PX").arg(1000);
+        let mut answers = self.redis.ask_acknowledged(&look).await?;
+        let (_, left) = (answers.pop(), answers.pop());
+        reach(answers, 0..length)?;
+        let wanted = Timestamp::from(SystemTime::now()).until(until).as_millis();
+        match left {
+            Some(Value::Int(left)) if left == -1 || left >= 0 && u128::from(left.unsigned_abs()) >= wanted => Ok(()),
+            _ => Err(Error::Unavailable("the blob's time was lost".to_owned())),
+        }
+    }
+
     async fn free(&self, id: &ShareId, reached: u64) -> Result<()> {
         let keys =
             |batch: u64| -> Vec<String> { (batch * BATCH..(batch + 1) * BATCH).map(|chunk| key(id, chunk)).collect() };
@@ -141,6 +157,7 @@ impl From<Failure> for Error {
         match failure {
             Failure::Full => Self::Full,
             Failure::Unavailable(why) => Self::Unavailable(why),
+            Failure::Unacknowledged { by, of } => Self::Unacknowledged { by, of },
         }
     }
 }
@@ -148,6 +165,8 @@ impl From<Failure> for Error {
 struct RedisWriter {
     redis: Arc<Redis>,
     id: ShareId,
+    /// Up to where everything was seen to be there.
+    synced: u64,
     /// Where what waits begins.
     offset: u64,
     expires_at: Timestamp,
@@ -213,6 +232,13 @@ impl Writer for RedisWriter {
         while !self.under_way.is_empty() {
             self.land().await?;
         }
+        // A node that took over meanwhile may lack what the one before it took: the writer goes on from what is recorded.
+        let written = self.synced..self.offset;
+        if !written.is_empty() {
+            let answers = self.redis.bulk_all(&lengths(&self.id, written.clone())).await?;
+            reach(answers, written).map_err(|_| Error::Unavailable("bytes were lost on their way".to_owned()))?;
+            self.synced = self.offset;
+        }
         Ok(())
     }
 
@@ -241,6 +267,21 @@ fn parts(range: Range<u64>) -> impl Iterator<Item = Part> + Send {
         at += length;
         Some(part)
     })
+}
+
+/// Asks how long the chunks are that hold these bytes.
+fn lengths(id: &ShareId, range: Range<u64>) -> Pipeline {
+    let mut ask = Pipeline::new();
+    for part in parts(range) {
+        ask.cmd("STRLEN").arg(key(id, part.chunk));
+    }
+    ask
+}
+
+/// [`Error::Missing`] where a chunk is shorter than these bytes want it.
+fn reach(lengths: Vec<Value>, range: Range<u64>) -> Result<()> {
+    let long = |(length, part): (&Value, Part)| matches!(length, Value::Int(length) if length.unsigned_abs() >= part.start + part.length);
+    if lengths.iter().zip(parts(range)).all(long) { Ok(()) } else { Err(Error::Missing) }
 }
 
 /// Writes a part of a chunk, with the chunk's TTL in the same step: no crash leaves one without.

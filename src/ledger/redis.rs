@@ -53,6 +53,23 @@ impl RedisLedger {
         Reply::of(self.redis.run(&call).await?, now, Some(verifier))
     }
 
+    /// Runs a transition that a client is told of only once enough replicas have it. A refusal needs none of them.
+    async fn run_acknowledged(&self, verifier: Option<&Digest>, call: Call<'_>, now: Timestamp) -> Result<Reply> {
+        let (answer, acknowledged) = self.redis.run_acknowledged(&call).await?;
+        let reply = Reply::of(answer, now, verifier)?;
+        acknowledged?;
+        Ok(reply)
+    }
+
+    /// Before somebody is told that a share was published or revoked whom its replicas kept from being told so then.
+    async fn acknowledge(&self, keys: &Keys, now: Timestamp) -> Result<()> {
+        if !self.redis.wants_acks() {
+            return Ok(());
+        }
+        let call = self.scripts.acknowledge.call(&[&keys.receipt()], 0);
+        self.run_acknowledged(None, call, now).await.map(drop)
+    }
+
     async fn record(&self, keys: &Keys) -> Result<Option<Record>> {
         let answer = self.redis.ask(::redis::cmd("HGETALL").arg(keys.receipt())).await?;
         Record::of(answer)
@@ -82,7 +99,11 @@ impl Ledger for RedisLedger {
     async fn upload(&self, id: &ShareId, token: &Digest, now: Timestamp) -> Result<Upload> {
         let keys = Keys::of(id);
         let call = self.scripts.upload.call(&[&keys.upload(token), &keys.receipt()], 0);
-        self.run(call, now).await?.upload(token, now)
+        let upload = self.run(call, now).await?.upload(token, now)?;
+        if upload.expires_at.is_some() {
+            self.acknowledge(&keys, now).await?;
+        }
+        Ok(upload)
     }
 
     async fn declare(&self, id: &ShareId, token: &Digest, length: u64, now: Timestamp) -> Result<()> {
@@ -125,7 +146,7 @@ impl Ledger for RedisLedger {
                 call.arg(length).arg(begin.manifest_len)
             }
         };
-        let expires = self.run(call, now).await?.time()?;
+        let expires = self.run_acknowledged(None, call, now).await?.time()?;
         room.wrote(bytes as u64);
         Ok(expires)
     }
@@ -166,7 +187,7 @@ impl Ledger for RedisLedger {
         let call = self.scripts.claim.call(&names, 256).arg(now.0).arg(keys.id()).arg(&claim.0[..]);
         let call = call.arg(&attempt.verifier.0[..]).arg(&network(&attempt.network)[..]);
         let call = call.arg(lease_expires_at.0).arg(kept_for()).arg(&LIMITS);
-        let mut reply = self.run_for(&attempt.verifier, call, now).await?;
+        let mut reply = self.run_acknowledged(Some(&attempt.verifier), call, now).await?;
         let repeated = reply.flag()?;
         let (size, base, blob, manifest) = (reply.number()?, reply.number()?, reply.flag()?, reply.bytes()?);
         let (lease_expires_at, served) = (reply.time()?, reply.number()?);
@@ -181,10 +202,22 @@ impl Ledger for RedisLedger {
 
     async fn charge(&self, id: &ShareId, claim: &Digest, charge: &Charge, now: Timestamp) -> Result<Option<Bytes>> {
         let keys = Keys::of(id);
-        let names = [&*keys.receipt(), &keys.lease(claim), DUE];
-        let call = self.scripts.charge.call(&names, 256).arg(now.0).arg(keys.id()).arg(&claim.0[..]);
-        let call = call.arg(charge.bytes).arg(charge.limit).arg(charge.lease_expires_at.0).arg(kept_for());
-        Ok(self.run(call, now).await?.optional())
+        let (receipt, lease) = (keys.receipt(), keys.lease(claim));
+        let attempt = async |claimed: &str| -> Result<(bool, Option<Bytes>)> {
+            let call = self.scripts.charge.call(&[&receipt, &lease, DUE], 256).arg(now.0).arg(keys.id());
+            let call = call.arg(&claim.0[..]).arg(charge.bytes).arg(charge.limit).arg(charge.lease_expires_at.0);
+            let mut reply = self.run(call.arg(kept_for()).arg(claimed), now).await?;
+            Ok((reply.flag()?, reply.optional()))
+        };
+        // What is given back was charged, and so acknowledged, before.
+        let doubts = self.redis.wants_acks() && charge.bytes >= 0;
+        match attempt(if doubts { "doubted" } else { "" }).await? {
+            (true, content) => return Ok(content),
+            (false, _) => {}
+        }
+        let call = self.scripts.confirm.call(&[&receipt, &lease], 64).arg(now.0).arg(&claim.0[..]);
+        self.run_acknowledged(None, call, now).await?;
+        Ok(attempt("acknowledged").await?.1)
     }
 
     async fn finish(&self, id: &ShareId, claim: &Digest, now: Timestamp) -> Result<Remains> {
@@ -203,7 +236,7 @@ impl Ledger for RedisLedger {
             Revoker::Owner(owner) => call.arg(&owner.0[..]),
             Revoker::Operator => call.arg(""),
         };
-        let mut reply = self.run(call.arg(now.after(RECEIPT_KEPT).0), now).await?;
+        let mut reply = self.run_acknowledged(None, call.arg(now.after(RECEIPT_KEPT).0), now).await?;
         let Some(record) = reply.record()? else { return Err(Error::Unknown) };
         // The receipt has ended these, and they would expire by themselves; a script can't name keys that it has to look up.
         let mut ended: Vec<String> = match by {
@@ -220,8 +253,13 @@ impl Ledger for RedisLedger {
     }
 
     async fn receipt(&self, id: &ShareId, owner: &Digest, now: Timestamp) -> Result<History> {
-        let record = self.record(&Keys::of(id)).await?.filter(|record| record.owner == *owner);
-        record.filter(|record| record.is_kept(now)).map(|record| record.history).ok_or(Error::Unknown)
+        let keys = Keys::of(id);
+        let record = self.record(&keys).await?.filter(|record| record.owner == *owner && record.is_kept(now));
+        let history = record.ok_or(Error::Unknown)?.history;
+        if history.revoked_at.is_some() {
+            self.acknowledge(&keys, now).await?;
+        }
+        Ok(history)
     }
 
     async fn hit(&self, id: &ShareId, now: Timestamp) -> Result<bool> {
@@ -295,6 +333,10 @@ impl Ledger for RedisLedger {
     async fn ping(&self) -> Result<()> {
         Ok(self.redis.ping().await?)
     }
+
+    fn hindrance(&self) -> Option<String> {
+        self.redis.lacks_replicas().map(|(has, wanted)| format!("{has} of {wanted} replicas are there"))
+    }
 }
 
 impl From<Failure> for Error {
@@ -302,6 +344,7 @@ impl From<Failure> for Error {
         match failure {
             Failure::Full => Self::Full,
             Failure::Unavailable(why) => Self::Unavailable(why),
+            Failure::Unacknowledged { by, of } => Self::Unacknowledged { by, of },
         }
     }
 }

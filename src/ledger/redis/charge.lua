@@ -1,4 +1,4 @@
--- KEYS receipt lease due; ARGV now id claim bytes limit lease_ends kept_for
+-- KEYS receipt lease due; ARGV now id claim bytes limit lease_ends kept_for ''|doubted|acknowledged
 local field = 'c' .. ARGV[3]
 local receipt = redis.call('HMGET', KEYS[1], field, 'downloads', 'kept', 'blob')
 if not receipt[1] then return { 'unknown' } end
@@ -7,13 +7,16 @@ if finished ~= 0 or ends <= tonumber(ARGV[1]) then return { 'claim', receipt[1] 
 local bytes = tonumber(ARGV[4])
 served = math.max(served + bytes, 0)
 if bytes > 0 and served > tonumber(ARGV[5]) then return { 'spent' } end
-local lease = redis.call('HMGET', KEYS[2], 'blob', 'inline')
+local lease = redis.call('HMGET', KEYS[2], 'blob', 'inline', 'acked')
 -- A replica whose clock is ahead may have freed the bytes: what is freed is not charged for.
 if not lease[1] or (lease[1] == '1' and not receipt[4]) then return { 'claim', receipt[1] } end
+-- Nothing leaves for a claim that a failover might take back: on a master that was, it may stand beside another one.
+if ARGV[8] == 'doubted' and not lease[3] then return { 'ok', 0 } end
 
 -- The first write is one that is allowed at maxmemory: the rest is allowed then too.
 ends = tonumber(ARGV[6])
 redis.call('PEXPIREAT', KEYS[2], ARGV[6])
+if ARGV[8] == 'acknowledged' then redis.call('HSET', KEYS[2], 'acked', 1) end
 local keep = ends
 if receipt[2] == '1' then
   redis.call('HSET', KEYS[1], field, claim_text(n, granted, ends, 0, served))
@@ -23,4 +26,4 @@ else
 end
 redis.call('PEXPIREAT', KEYS[1], keep + ARGV[7])
 if lease[1] == '1' then redis.call('ZADD', KEYS[3], ARGV[6], ARGV[2]) end
-return { 'ok', lease[2] }
+return { 'ok', 1, lease[2] }

@@ -7,6 +7,7 @@ local spent = receipt[2] and tonumber(receipt[7] or 0) >= tonumber(receipt[6])
 if spent and not operator then return { 'claimed' } end
 redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
 release(KEYS[6], ARGV[2])
+again(KEYS[1])
 local all = redis.call('HGETALL', KEYS[1])
 local leased = false
 for i = 1, #all, 2 do
