@@ -101,13 +101,14 @@ pub struct Redis {
 }
 
 impl Redis {
+    /// How `id` is written in the names of keys that belong together: all that has it is one slot in a cluster.
+    pub(crate) fn tag(&self, id: &str) -> String {
+        id.to_owned()
+    }
+
     /// Runs a transition: one round trip.
     pub(crate) async fn run(&self, call: &Call<'_>) -> Result<Value, Failure> {
-        let link = self.ledger.link();
-        match link.query(call.by_hash()).await {
-            Err(error) if script::is_unknown(&error) => Ok(link.query(&call.by_text()).await?),
-            result => Ok(result?),
-        }
+        Ok(self.ledger.link().run(call).await?)
     }
 
     /// Whether replicas must acknowledge.
@@ -123,7 +124,7 @@ impl Redis {
     /// Runs a transition that writes, and waits for the replicas: gives its answer, and whether enough of them have it.
     pub(crate) async fn run_acknowledged(&self, call: &Call<'_>) -> Result<(Value, Result<(), Failure>), Failure> {
         let Some(acks) = &self.acks else { return Ok((self.run(call).await?, Ok(()))) };
-        let send = async |command: Cmd| acks.send(Pipeline::with_capacity(3).add_command(command)).await;
+        let send = async |command: Cmd| acks.send(&pipeline(vec![command])).await;
         let (answers, acknowledged) = match send(call.by_hash().clone()).await {
             Err(error) if script::is_unknown(&error) => send(call.by_text()).await?,
             result => result?,
@@ -132,9 +133,9 @@ impl Redis {
     }
 
     /// Sends small commands, of which at least one writes, and waits for the replicas; gives their answers in order.
-    pub(crate) async fn ask_acknowledged(&self, commands: &Pipeline) -> Result<Vec<Value>, Failure> {
+    pub(crate) async fn ask_acknowledged(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, Failure> {
         let Some(acks) = &self.acks else { return self.bulk_all(commands).await };
-        let (answers, acknowledged) = acks.send(commands).await?;
+        let (answers, acknowledged) = acks.send(&pipeline(commands)).await?;
         acknowledged.map(|()| answers)
     }
 
@@ -143,9 +144,9 @@ impl Redis {
         Ok(self.ledger.link().query(command).await?)
     }
 
-    /// Sends small commands, in one round trip; gives their answers in order.
-    pub(crate) async fn ask_all(&self, commands: &Pipeline) -> Result<Vec<Value>, Failure> {
-        Ok(self.ledger.link().query_all(commands).await?)
+    /// Sends small commands at once; gives their answers in order.
+    pub(crate) async fn ask_all(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, Failure> {
+        Ok(self.ledger.link().query_all(&pipeline(commands)).await?)
     }
 
     /// Sends a command that moves many bytes.
@@ -153,9 +154,14 @@ impl Redis {
         Ok(self.bulk.link().query(command).await?)
     }
 
-    /// Sends commands that move many bytes; gives their answers in order.
-    pub(crate) async fn bulk_all(&self, commands: &Pipeline) -> Result<Vec<Value>, Failure> {
-        Ok(self.bulk.link().query_all(commands).await?)
+    /// Sends commands about many bytes at once; gives their answers in order.
+    pub(crate) async fn bulk_all(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, Failure> {
+        Ok(self.bulk.link().query_all(&pipeline(commands)).await?)
+    }
+
+    /// Runs a script that is given many bytes.
+    pub(crate) async fn bulk_run(&self, call: &Call<'_>) -> Result<Value, Failure> {
+        Ok(self.bulk.link().run(call).await?)
     }
 
     /// Bounds the chunks that all writers together have under way: one permit each.
@@ -172,6 +178,14 @@ impl Redis {
     pub(crate) async fn ping(&self) -> Result<(), Failure> {
         self.ask(::redis::cmd("PERSIST").arg("seen")).await.map(drop)
     }
+}
+
+fn pipeline(commands: Vec<Cmd>) -> Pipeline {
+    let mut pipeline = Pipeline::with_capacity(commands.len());
+    commands.into_iter().for_each(|command| {
+        pipeline.add_command(command);
+    });
+    pipeline
 }
 
 /// Connections that take turns.

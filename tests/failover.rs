@@ -6,6 +6,7 @@
 mod redis_server;
 
 #[path = "servers/sentinels.rs"]
+#[allow(dead_code, reason = "other suites use the rest")]
 mod sentinels;
 
 #[path = "ledger/given.rs"]
@@ -125,7 +126,8 @@ async fn a_frozen_master_holds_nobody_once_another_is_known() {
     let blob = ShareId::random();
     write(&blobs, &blob, 3 * MIB).await;
     blobs.secure(&blob, 3 * MIB as u64, now().after(HOUR)).await.expect("secured");
-    let sender = Sender::new().sends(&*ledger).await;
+    // Two at once, so that there are two connections that wait for replicas.
+    let (sender, _) = tokio::join!(Sender::new().sends(&*ledger), Sender::new().sends(&*ledger));
 
     let switch = group.listen();
     let (frozen, at) = (group.master_number(), now());
@@ -189,7 +191,7 @@ async fn what_a_replica_does_not_acknowledge_is_refused_and_succeeds_when_it_is_
 
     group.nodes[stopped].start_again();
     group.settle();
-    let expires_at = ledger.publish(&publish, at).await.expect("published");
+    let expires_at = eventually(async || ledger.publish(&publish, at).await).await;
     assert_eq!(expires_at, at.after(EXPIRES_IN));
     assert_eq!(charged(&ledger, &waiting, &claim).await, Ok(Some(CONTENT.into())));
     assert!(waiting.claim(&ledger, claim, now()).await.expect("granted").repeated);
@@ -213,6 +215,7 @@ async fn a_master_that_was_cut_off_grants_nothing() {
     group.nodes[old].signal("STOP");
     switch.wait();
     until("all of them know it", || group.sentinels.iter().all(|s| s.master() != Some(group.nodes[old].port())));
+    until("the other replica follows the new one", || online(group.master()) == 1);
     for sentinel in &mut group.sentinels {
         sentinel.kill();
     }

@@ -8,6 +8,7 @@ use ::redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Value};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::script::{self, Call};
 use super::topology::{Node, Topology, is_over, is_repeatable};
 
 /// How long a call waits for a connection that is being made anew.
@@ -57,7 +58,15 @@ impl Link {
         }
     }
 
-    /// Sends several commands in one round trip; once more as [`Link::query`] does.
+    /// Runs a script; one that Redis has not seen yet, or forgot, is sent with its text.
+    pub(super) async fn run(&self, call: &Call<'_>) -> RedisResult<Value> {
+        match self.query(call.by_hash()).await {
+            Err(error) if script::is_unknown(&error) => self.query(&call.by_text()).await,
+            result => result,
+        }
+    }
+
+    /// Sends several commands in one round trip. Once more as [`Link::query`] does.
     pub(super) async fn query_all(&self, commands: &Pipeline) -> RedisResult<Vec<Value>> {
         match self.try_query_all(commands).await {
             Err(error) if is_repeatable(&error) => self.try_query_all(commands).await,

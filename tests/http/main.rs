@@ -44,5 +44,6 @@ mod plain;
 mod previews;
 mod receipts;
 mod redis_down;
+mod replicas;
 mod tls;
 mod tus;

@@ -16,15 +16,6 @@ local function again(receipt)
   redis.call('HINCRBY', receipt, 'seq', 1)
 end
 
--- Gives back what an upload has reserved.
-local function release(reserved, id)
-  local kept = redis.call('HGET', reserved, id)
-  if kept then
-    redis.call('HDEL', reserved, id)
-    redis.call('HINCRBY', reserved, 'total', string.format('%.0f', 0 - string.match(kept, '%d+')))
-  end
-end
-
 -- How long `network` may not try, in ms; nil where it may. Guesses: scored by time, named by network and number.
 local function locked(guesses, network, now, per_minute, per_hour)
   if redis.call('ZCOUNT', guesses, '(' .. string.format('%.0f', now - 3600000), '+inf') == 0 then return nil end
