@@ -8,6 +8,10 @@
 #[path = "servers/redis.rs"]
 mod redis_server;
 
+#[path = "servers/sentinels.rs"]
+#[allow(dead_code, reason = "the tests of failovers use the rest")]
+mod sentinel_servers;
+
 mod blobs {
     pub mod ends;
     pub mod given;
@@ -36,6 +40,16 @@ async fn redis() -> World {
     World { here, there, _held: Box::new(server) }
 }
 
+/// A database of its own on a group that every promise shares, where each replica must acknowledge.
+async fn sentinels() -> World {
+    use onetimeshare::blobs::redis::RedisBlobs;
+
+    let (group, db) = sentinel_servers::shared();
+    let here = Arc::new(RedisBlobs::new(group.connect(2, db).await));
+    let there = Arc::new(RedisBlobs::new(group.connect(2, db).await));
+    World { here, there, _held: Box::new(group) }
+}
+
 async fn files() -> World {
     use onetimeshare::blobs::files::Files;
 
@@ -47,6 +61,7 @@ async fn files() -> World {
 macro_rules! promises {
     ($($room:ident: $($promise:ident)+;)+) => {
         promises!(on redis: $($($room $promise)+)+);
+        promises!(on sentinels: $($($room $promise)+)+);
         promises!(on files: $($($room $promise)+)+);
     };
     (on $backend:ident: $($room:ident $promise:ident)+) => {
