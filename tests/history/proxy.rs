@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -74,17 +75,37 @@ impl Links {
     }
 }
 
-/// The inode of the socket that is `peer` and connected to `here`.
-fn inode(peer: SocketAddr, here: SocketAddr) -> Option<String> {
-    let hex = |address: SocketAddr| match address {
-        SocketAddr::V4(v4) => format!("{:08X}:{:04X}", u32::from_ne_bytes(v4.ip().octets()), v4.port()),
+/// The inode of the socket that is `peer` and connected to `here`, as the kernel tells it (sock_diag(7)). `/proc/net/tcp` would
+/// list every socket of the machine for each connection.
+fn inode(peer: SocketAddr, here: SocketAddr) -> Option<u32> {
+    const SOCK_DIAG_BY_FAMILY: u16 = 20;
+    const REQUEST: u16 = 1;
+    let address = |address: SocketAddr| match address {
+        SocketAddr::V4(v4) => [&v4.ip().octets()[..], &[0; 12]].concat(),
         SocketAddr::V6(_) => unreachable!("all listen on 127.0.0.1"),
     };
-    let (peer, here) = (hex(peer), hex(here));
-    // Thousands of sockets may be listed, for every connection anew: the line is searched for, not every line read.
-    let table = fs::read_to_string("/proc/net/tcp").ok()?;
-    let line = table[table.find(&format!(" {peer} {here} "))?..].lines().next()?;
-    line.split_whitespace().nth(8).map(str::to_owned)
+    // struct inet_diag_req_v2: family, protocol, extensions, padding, states; ports and addresses as on the wire; interface; no cookie.
+    let asked = [
+        &[AddressFamily::INET.as_raw() as u8, 6, 0, 0],
+        &u32::MAX.to_ne_bytes()[..],
+        &peer.port().to_be_bytes(),
+        &here.port().to_be_bytes(),
+        &address(peer),
+        &address(here),
+        &[0; 4],
+        &[0xff; 8],
+    ]
+    .concat();
+    // struct nlmsghdr: length, type, flags, sequence, port.
+    let length = 16 + asked.len() as u32;
+    let head = [&length.to_ne_bytes()[..], &SOCK_DIAG_BY_FAMILY.to_ne_bytes(), &REQUEST.to_ne_bytes(), &[0; 8]].concat();
+    let kernel = net::socket(AddressFamily::NETLINK, SocketType::RAW, Some(net::netlink::SOCK_DIAG)).ok()?;
+    net::send(&kernel, &[head, asked].concat(), SendFlags::empty()).ok()?;
+    let mut answer = [0; 1024];
+    let (length, _) = net::recv(&kernel, &mut answer[..], RecvFlags::empty()).ok()?;
+    // The inode ends struct inet_diag_msg, which has 72 bytes; an error is shorter.
+    let told = answer[..length].get(..16 + 72)?;
+    (told[4..6] == SOCK_DIAG_BY_FAMILY.to_ne_bytes()).then(|| u32::from_ne_bytes(told[84..88].try_into().expect("4 bytes")))
 }
 
 /// Passes on to `upstream`, which is `to`, what comes in at `listener`.
