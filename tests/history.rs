@@ -16,6 +16,7 @@ mod server;
 mod history {
     pub mod checker;
     pub mod clients;
+    mod failover;
     pub mod log;
     pub mod nemesis;
     pub mod proxy;
@@ -27,8 +28,7 @@ mod history {
 
 use std::time::Duration;
 
-use history::checker::Finding;
-use history::report::report;
+use history::report::{findings, report};
 use history::rig::Shape;
 use history::run::{Settings, run};
 
@@ -41,7 +41,7 @@ fn set<T: std::str::FromStr>(name: &str, default: T) -> T {
 
 #[test]
 fn nothing_is_lost_or_granted_twice_while_everything_fails() {
-    let acks: String = set("HISTORY_ACKS", "alone".to_owned());
+    let acks: String = set("HISTORY_ACKS", "all".to_owned());
     let settings = Settings {
         seed: set("HISTORY_SEED", 1),
         time: Duration::from_secs(set("HISTORY_SECONDS", 25)),
@@ -50,9 +50,10 @@ fn nothing_is_lost_or_granted_twice_while_everything_fails() {
     };
     println!("HISTORY_SEED={}", settings.seed);
     let outcome = run(&settings);
+    let found = outcome.path.with_extension("found");
+    std::fs::write(&found, findings(&outcome)).expect("the findings are kept");
     println!("{}", report(&settings, &outcome));
     // Less than `all` promises nothing for a failover: the figures tell what came of it.
     let promised = acks == "all" || acks == "alone";
-    let broken: Vec<_> = outcome.found.iter().filter(|found| found.finding != Finding::FinishLost).collect();
-    assert!(!promised || broken.is_empty(), "{broken:#?}");
+    assert!(!promised || outcome.found.is_empty(), "{} findings, in {}", outcome.found.len(), found.display());
 }

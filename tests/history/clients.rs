@@ -68,16 +68,33 @@ pub struct Share {
 
 /// What all clients have in common.
 pub struct World<'a> {
-    pub rig: &'a Rig,
-    pub log: &'a Log,
-    pub seed: u64,
-    pub errands: Vec<Errand>,
+    rig: &'a Rig,
+    log: &'a Log,
+    seed: u64,
+    errands: Vec<Errand>,
     /// By errand, once its publishing was acknowledged.
     pub shares: Vec<Mutex<Option<Share>>>,
     /// Once set, nothing more goes wrong, and whoever still waits for a sender gives up.
     pub over: AtomicBool,
     /// Set where the rig does not come back: nobody waits for it any longer.
-    pub given_up: AtomicBool,
+    given_up: AtomicBool,
+}
+
+impl<'a> World<'a> {
+    pub fn new(rig: &'a Rig, log: &'a Log, seed: u64, errands: Vec<Errand>) -> Self {
+        let shares = errands.iter().map(|_| Mutex::default()).collect();
+        Self { rig, log, seed, errands, shares, over: AtomicBool::new(false), given_up: AtomicBool::new(false) }
+    }
+}
+
+/// Lets the clients go where the rig does not come back.
+pub struct GivesUp<'a>(pub &'a World<'a>);
+
+impl Drop for GivesUp<'_> {
+    fn drop(&mut self) {
+        self.0.over.store(true, Ordering::Relaxed);
+        self.0.given_up.store(thread::panicking(), Ordering::Relaxed);
+    }
 }
 
 /// What a client has to do.

@@ -98,14 +98,16 @@ fn inode(peer: SocketAddr, here: SocketAddr) -> Option<u32> {
     .concat();
     // struct nlmsghdr: length, type, flags, sequence, port.
     let length = 16 + asked.len() as u32;
-    let head = [&length.to_ne_bytes()[..], &SOCK_DIAG_BY_FAMILY.to_ne_bytes(), &REQUEST.to_ne_bytes(), &[0; 8]].concat();
+    let head =
+        [&length.to_ne_bytes()[..], &SOCK_DIAG_BY_FAMILY.to_ne_bytes(), &REQUEST.to_ne_bytes(), &[0; 8]].concat();
     let kernel = net::socket(AddressFamily::NETLINK, SocketType::RAW, Some(net::netlink::SOCK_DIAG)).ok()?;
     net::send(&kernel, &[head, asked].concat(), SendFlags::empty()).ok()?;
     let mut answer = [0; 1024];
     let (length, _) = net::recv(&kernel, &mut answer[..], RecvFlags::empty()).ok()?;
     // The inode ends struct inet_diag_msg, which has 72 bytes; an error is shorter.
     let told = answer[..length].get(..16 + 72)?;
-    (told[4..6] == SOCK_DIAG_BY_FAMILY.to_ne_bytes()).then(|| u32::from_ne_bytes(told[84..88].try_into().expect("4 bytes")))
+    (told[4..6] == SOCK_DIAG_BY_FAMILY.to_ne_bytes())
+        .then(|| u32::from_ne_bytes(told[84..88].try_into().expect("4 bytes")))
 }
 
 /// Passes on to `upstream`, which is `to`, what comes in at `listener`.

@@ -1,6 +1,6 @@
 //! A run in figures.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::checker::Finding;
@@ -29,26 +29,31 @@ pub fn report(settings: &run::Settings, outcome: &run::Outcome) -> String {
         let gap = longest_gap(&outcome.ops, *at, until);
         let _ = writeln!(text, "{:>4} s  {:>12.1} s  {fault}", at / 1000, gap as f64 / 1000.0);
     }
-    let _ = writeln!(text, "{}", found(outcome));
-    for found in &outcome.found {
-        let _ = writeln!(text, "  {:?} {}: {}", found.finding, found.share, found.why);
-    }
+    let _ = writeln!(text, "{} calls, {} faults; shares {}", outcome.ops.len(), outcome.faults.len(), found(outcome));
     text
+}
+
+/// The findings, one a line.
+pub fn findings(outcome: &run::Outcome) -> String {
+    outcome.found.iter().map(|found| format!("{:?} {}: {}\n", found.finding, found.share, found.why)).collect()
 }
 
 fn found(outcome: &run::Outcome) -> String {
     let named = [
         (Finding::Doubled, "granted twice"),
         (Finding::Lost, "lost"),
-        (Finding::GrantLost, "grants lost"),
-        (Finding::WrongBytes, "wrong bytes"),
+        (Finding::GrantLost, "with a grant lost"),
+        (Finding::WrongBytes, "with wrong bytes"),
         (Finding::Revived, "granted after revocation"),
-        (Finding::FinishLost, "finishes lost"),
+        (Finding::FinishLost, "with a finish lost"),
     ];
-    let count = |finding: &Finding| outcome.found.iter().filter(|found| found.finding == *finding).count();
-    let named = named.iter().map(|(finding, name)| format!("{name}: {}", count(finding)));
-    let strange = outcome.found.iter().filter(|found| matches!(found.finding, Finding::Strange(_))).count();
-    named.chain([format!("strange answers: {strange}")]).collect::<Vec<_>>().join(", ")
+    let count = |is_it: &dyn Fn(&Finding) -> bool| {
+        let found = outcome.found.iter().filter(|found| is_it(&found.finding));
+        found.map(|found| &found.share).collect::<BTreeSet<_>>().len()
+    };
+    let named = named.iter().map(|(finding, name)| format!("{name}: {}", count(&|found| found == finding)));
+    let strange = count(&|found| matches!(found, Finding::Strange(_)));
+    named.chain([format!("with strange answers: {strange}")]).collect::<Vec<_>>().join(", ")
 }
 
 fn counts(ops: &[Op]) -> BTreeMap<&'static str, [usize; 3]> {

@@ -1,13 +1,12 @@
 //! One run: everything is started, goes wrong, is healed, and is then asked what became of it.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
 use super::checker::{Found, check};
-use super::clients::{CLIENTS, Client, PROBE, Share, World, errands};
+use super::clients::{CLIENTS, Client, GivesUp, PROBE, Share, World, errands};
 use super::log::{Log, Op};
 use super::nemesis::{inflict, plan};
 use super::rig::{Rig, Shape};
@@ -40,21 +39,13 @@ pub fn run(settings: &Settings) -> Outcome {
     let name = format!("{seed}-{}", shape.acks());
     let rig = Rig::start(shape, &folder().join(&name));
     let log = Log::new(&folder(), &name);
-    let errands = errands(*seed, *shares, time.as_millis() as u64);
-    let world = World {
-        rig: &rig,
-        log: &log,
-        seed: *seed,
-        shares: errands.iter().map(|_| Mutex::default()).collect(),
-        errands,
-        over: AtomicBool::new(false),
-        given_up: AtomicBool::new(false),
-    };
+    let world = World::new(&rig, &log, *seed, errands(*seed, *shares, time.as_millis() as u64));
     let (world, mut faults) = (&world, Vec::new());
     thread::scope(|scope| {
         let _guard = GivesUp(world);
         let probe = scope.spawn(|| Client::new(world, PROBE).probe());
-        let clients: Vec<_> = (0..CLIENTS).map(|number| scope.spawn(move || Client::new(world, number).work())).collect();
+        let clients: Vec<_> =
+            (0..CLIENTS).map(|number| scope.spawn(move || Client::new(world, number).work())).collect();
         for step in plan(*seed, shape, *time) {
             thread::sleep(step.after);
             faults.push((log.now(), format!("{:?}", step.fault)));
@@ -87,14 +78,4 @@ fn everybody_comes_once_more(world: &World<'_>, shares: &[Share]) {
             });
         }
     });
-}
-
-/// Lets the clients go where the rig does not come back.
-struct GivesUp<'a>(&'a World<'a>);
-
-impl Drop for GivesUp<'_> {
-    fn drop(&mut self) {
-        self.0.over.store(true, Ordering::Relaxed);
-        self.0.given_up.store(thread::panicking(), Ordering::Relaxed);
-    }
 }
