@@ -67,7 +67,8 @@ async fn charged(ledger: &RedisLedger, sender: &Sender, claim: &Digest) -> Resul
     ledger.charge(&sender.id, claim, &charge(1, 99, now()), now()).await
 }
 
-/// Waits for the acknowledged writes of a group that is whole.
+/// Fails unless so many of two replicas acknowledged.
+#[track_caller]
 fn assert_unacknowledged<T: std::fmt::Debug>(result: Result<T>, by: u32) {
     assert!(matches!(result, Err(Error::Unacknowledged { by: some, of: 2 }) if some == by), "{result:?}");
 }
@@ -216,6 +217,7 @@ async fn a_master_that_was_cut_off_grants_nothing() {
     switch.wait();
     until("all of them know it", || group.sentinels.iter().all(|s| s.master() != Some(group.nodes[old].port())));
     until("the other replica follows the new one", || online(group.master()) == 1);
+    eventually(async || ledger.ping().await).await;
     for sentinel in &mut group.sentinels {
         sentinel.kill();
     }
