@@ -1,6 +1,6 @@
 //! How much room there is: what Redis uses, sampled every second, and what open uploads have reserved.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use ::redis::aio::MultiplexedConnection;
@@ -22,6 +22,8 @@ pub(crate) struct Room {
     used: AtomicU64,
     reserved: AtomicU64,
     written: AtomicU64,
+    /// Whether an evicting Redis was complained of.
+    evicts: AtomicBool,
 }
 
 impl Room {
@@ -33,6 +35,7 @@ impl Room {
             used: AtomicU64::new(0),
             reserved: AtomicU64::new(0),
             written: AtomicU64::new(0),
+            evicts: AtomicBool::new(false),
         }
     }
 
@@ -61,7 +64,15 @@ impl Room {
     /// Takes a sample, and drops the reservations of uploads whose window is over.
     pub(super) async fn sample(&self, link: &Link, sweep: &Script) -> RedisResult<()> {
         let info = link.query(::redis::cmd("INFO").arg("memory")).await?;
-        self.take(&Memory::from_info(&text(info)));
+        let memory = Memory::from_info(&text(info));
+        self.take(&memory);
+        // Another node may have become the master since the start.
+        if memory.evicts() && !self.evicts.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                policy = memory.policy,
+                "Redis evicts keys when it is full: set maxmemory-policy noeviction"
+            );
+        }
         let call = sweep.call(&[RESERVED], 16).arg(Timestamp::from(SystemTime::now()).0);
         if let Value::Int(reserved) = link.run(&call).await? {
             self.reserved.store(u64::try_from(reserved).unwrap_or(0), Ordering::Relaxed);

@@ -34,7 +34,7 @@ impl Topology {
 /// One Redis server.
 #[derive(Clone)]
 pub(super) struct Node {
-    client: Client,
+    client: Arc<Client>,
     /// Whether it must say that it is a master before it is used.
     elected: bool,
     /// Cancelled once another node takes the writes: nothing is to be awaited from this one any more.
@@ -44,12 +44,12 @@ pub(super) struct Node {
 impl Node {
     /// A server that takes writes, as its operator says.
     pub(super) fn only(client: Client) -> Self {
-        Self { client, elected: false, left: CancellationToken::new() }
+        Self { client: Arc::new(client), elected: false, left: CancellationToken::new() }
     }
 
     /// A server that is the master, as a Sentinel says.
     pub(super) fn elected(client: Client) -> Self {
-        Self { client, elected: true, left: CancellationToken::new() }
+        Self { client: Arc::new(client), elected: true, left: CancellationToken::new() }
     }
 
     /// Says that another node takes the writes.
