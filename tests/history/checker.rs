@@ -85,7 +85,9 @@ impl<'a> Share<'a> {
                 Some((Finding::Strange(op.status), format!("{:?}: {}", op.deed, op.note)))
             }
             Deed::Claim { token } if op.outcome == Outcome::Refused => self.refused(op, token),
-            Deed::Read { token, .. } if op.outcome == Outcome::Refused => self.unread(op, token),
+            Deed::Read { token, .. } | Deed::Finish { token } if op.outcome == Outcome::Refused => {
+                self.unknown(op, token)
+            }
             Deed::Read { token, sum: Some(sum) } if op.outcome == Outcome::Ok => self.read(token, sum),
             Deed::Receipt { claims, finished } if op.outcome == Outcome::Ok => self.shown(op, *claims, *finished),
             Deed::Receipt { .. }
@@ -140,11 +142,11 @@ impl<'a> Share<'a> {
         (!explained).then_some((Finding::Lost, why))
     }
 
-    /// Bytes that were refused: the claim was never granted, or is over.
-    fn unread(&self, op: &Op, token: &str) -> Option<Why> {
+    /// A read or a finish that was refused: the claim was never granted, or is over.
+    fn unknown(&self, op: &Op, token: &str) -> Option<Why> {
         let over = self.may_be(op, |deed| *deed == Deed::Finish { token: token.to_owned() });
         let lost = self.was_granted(op, token) && !over;
-        lost.then(|| (Finding::GrantLost, format!("bytes of {token} refused at {} with {}", op.ended, op.status)))
+        lost.then(|| (Finding::GrantLost, format!("{:?} refused at {} with {}", op.deed, op.ended, op.status)))
     }
 
     fn read(&self, token: &str, sum: &str) -> Option<Why> {
@@ -314,6 +316,7 @@ mod tests {
         let with = |op: Op| [&granted[..], &[op]].concat();
         assert_finds(&with(claim(40, "a", Refused)), Some(Finding::GrantLost));
         assert_finds(&with(read(40, "a", None, Refused)), Some(Finding::GrantLost));
+        assert_finds(&with(finish(40, "a", Refused)), Some(Finding::GrantLost));
         assert_finds(&with(receipt(40, 0, 0)), Some(Finding::GrantLost));
         assert_finds(&with(read(40, "b", None, Refused)), None);
     }

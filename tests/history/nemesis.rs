@@ -15,9 +15,14 @@ pub enum Fault {
     MasterFrozen,
     /// Its replicas hear nothing new for a while, and then it is killed: what they miss is lost with it.
     MasterKilledBehind(Duration),
-    /// It and one web server are parted from all others: it goes on as a master beside the new one.
-    MasterAlone {
+    /// One replica hears nothing new for a while; then the master and the other replica are killed, and it is all there is.
+    OthersKilled(Duration),
+    /// Every Redis, at once.
+    AllKilled,
+    /// It and one web server, perhaps a replica too, are parted from all others: it goes on as a master beside the new one.
+    MasterApart {
         web: usize,
+        with_replica: bool,
         flow: Flow,
         both_ways: bool,
     },
@@ -47,7 +52,8 @@ pub fn plan(seed: u64, shape: &Shape, time: Duration) -> Vec<Step> {
     let mut kinds = Vec::new();
     while at < time {
         if kinds.is_empty() {
-            kinds = if *shape == Shape::Alone { vec![0, 1, 6, 8] } else { vec![0, 1, 2, 3, 3, 4, 5, 6, 7, 8, 8] };
+            kinds =
+                if *shape == Shape::Alone { vec![0, 1, 6, 8] } else { vec![0, 1, 2, 3, 3, 4, 5, 6, 7, 8, 8, 9, 10] };
         }
         let fault = fault(kinds.swap_remove(random.index(kinds.len())), shape, &mut random);
         let after = Duration::from_millis(random.within(2_000..6_000));
@@ -67,11 +73,16 @@ fn fault(kind: u32, shape: &Shape, random: &mut Random) -> Fault {
         0 => Fault::MasterKilled,
         1 => Fault::MasterFrozen,
         2 => Fault::MasterKilledBehind(Duration::from_millis(random.within(100..800))),
-        3 => Fault::MasterAlone { web: random.index(WEBS), flow: broken(random), both_ways: random.one_in(2) },
+        3 => {
+            let (web, with_replica) = (random.index(WEBS), random.one_in(2));
+            Fault::MasterApart { web, with_replica, flow: broken(random), both_ways: random.one_in(2) }
+        }
         4 => Fault::ReplicaCut(broken(random)),
         5 => Fault::ReplicaKilled,
         6 => Fault::WebKilled(random.index(WEBS)),
         7 => Fault::SentinelKilled(random.index(SENTINELS)),
+        9 => Fault::AllKilled,
+        10 => Fault::OthersKilled(Duration::from_millis(random.within(300..1_500))),
         _ => Fault::Links((0..random.within(1..5)).map(|_| disturbed(shape, random)).collect()),
     }
 }
@@ -104,22 +115,30 @@ pub fn inflict(rig: &Rig, step: &Step, say: impl Fn(&str)) {
     let master = rig.master();
     say(&format!("{:?}, the master being {master:?}", step.fault));
     let began = Instant::now();
-    let replica = rig.redises().find(|node| *node != master);
+    let replicas: Vec<Node> = rig.redises().filter(|node| *node != master).collect();
+    let replica = replicas.first().copied();
     match &step.fault {
         Fault::MasterKilled => rig.kill(master),
         Fault::MasterFrozen => rig.freeze(master),
         Fault::MasterKilledBehind(by) => {
-            rig.redises().filter(|node| *node != master).for_each(|node| rig.links.set(master, node, Flow::Stall));
+            replicas.iter().for_each(|replica| rig.links.set(master, *replica, Flow::Stall));
             std::thread::sleep(*by);
             rig.kill(master);
         }
-        Fault::MasterAlone { web, flow, both_ways } => {
-            let side = [master, Node::Web(*web)];
+        Fault::OthersKilled(by) => {
+            rig.links.set(master, replicas[0], Flow::Stall);
+            std::thread::sleep(*by);
+            [master, replicas[1]].iter().for_each(|node| rig.kill(*node));
+        }
+        Fault::AllKilled => rig.redises().for_each(|node| rig.kill(node)),
+        Fault::MasterApart { web, with_replica, flow, both_ways } => {
+            let mut side = vec![master, Node::Web(*web)];
+            side.extend(replica.filter(|_| *with_replica));
             for other in rig.nodes().filter(|node| !side.contains(node)) {
-                for node in side {
-                    rig.links.set(node, other, *flow);
+                for node in &side {
+                    rig.links.set(*node, other, *flow);
                     if *both_ways {
-                        rig.links.set(other, node, *flow);
+                        rig.links.set(other, *node, *flow);
                     }
                 }
             }
@@ -148,5 +167,8 @@ pub fn inflict(rig: &Rig, step: &Step, say: impl Fn(&str)) {
 
 /// Whether the fault is no good before the Sentinels have chosen another master.
 fn failover_is_due(fault: &Fault) -> bool {
-    matches!(fault, Fault::MasterFrozen | Fault::MasterAlone { .. } | Fault::MasterKilledBehind(_))
+    matches!(
+        fault,
+        Fault::MasterFrozen | Fault::MasterApart { .. } | Fault::MasterKilledBehind(_) | Fault::OthersKilled(_)
+    )
 }
