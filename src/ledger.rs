@@ -302,6 +302,10 @@ pub trait Ledger: Send + Sync + 'static {
     /// Whether a record of the share holds, or may come to hold, a blob: what is found in the blobs without one is an orphan.
     async fn holds(&self, id: &ShareId) -> Result<bool>;
 
+    /// What tells this ledger from every other: 16 hex digits, made up when first asked for. Blobs that lie apart from the ledger
+    /// are kept under this name, so that no other ledger finds them there without a record and frees them.
+    async fn name(&self) -> Result<String>;
+
     /// Counts the visits of the status page.
     async fn seen(&self) -> Result<u64>;
 

@@ -9,7 +9,7 @@ mod sweeper;
 mod unsealing;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -76,6 +76,8 @@ pub struct Store {
     /// Where "once" is decided.
     pub ledger: Box<dyn Ledger>,
     blobs: Box<dyn Blobs>,
+    /// The ledger that the blobs belong to, once it was asked.
+    ledger_name: OnceLock<String>,
     /// What holds for every share.
     pub limits: Limits,
     /// What is counted.
@@ -92,6 +94,7 @@ impl Store {
         Arc::new(Self {
             ledger,
             blobs,
+            ledger_name: OnceLock::new(),
             limits,
             metrics: Metrics::default(),
             readers: Mutex::default(),
@@ -278,7 +281,27 @@ impl Store {
         Ok(self.blobs.read(id, lease.base + range.start..lease.base + range.end).await?)
     }
 
-    /// Of the blobs that are `present`, frees those that died with the server before this one. To be called while no other process uses the store.
+    /// Frees the blobs that have no record: a crash left them. Several servers may do so at once.
+    ///
+    /// # Errors
+    /// Where ledger or blobs fail, or the ledger is another one than before: one that was emptied may yet be restored.
+    pub async fn free_orphans(&self) -> Result<()> {
+        let present = self.blobs.all().await?;
+        if present.is_empty() {
+            return Ok(());
+        }
+        let name = self.ledger.name().await?;
+        if *self.ledger_name.get_or_init(|| name.clone()) != name {
+            let emptied = "the ledger has lost what it held: restore it, or start the servers anew";
+            return Err(ledger::Error::Unavailable(emptied.to_owned()).into());
+        }
+        self.tidy(&present).await
+    }
+
+    /// Of the blobs that are `present`, frees those without a record.
+    ///
+    /// An upload is begun in the ledger before its first byte is written: what was listed before the ledger was asked, and has no
+    /// record then, will never have one.
     ///
     /// # Errors
     /// Where ledger or blobs fail.
@@ -286,6 +309,7 @@ impl Store {
         for id in present {
             if !self.ledger.holds(id).await? {
                 self.blobs.free(id, 0).await?;
+                self.metrics.freed.inc();
             }
         }
         Ok(())

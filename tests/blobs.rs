@@ -7,6 +7,8 @@
 
 #[path = "servers/redis.rs"]
 mod redis_server;
+#[path = "servers/s3.rs"]
+mod s3_server;
 
 mod blobs {
     pub mod ends;
@@ -24,6 +26,8 @@ use onetimeshare::blobs::Blobs;
 pub struct World {
     pub here: Arc<dyn Blobs>,
     pub there: Arc<dyn Blobs>,
+    /// Whether it can tell that it is full before it is.
+    pub bounded: bool,
     _held: Box<dyn Any + Send>,
 }
 
@@ -33,7 +37,7 @@ async fn redis() -> World {
     let server = redis_server::RedisServer::start(&[]);
     let here = Arc::new(RedisBlobs::new(server.connect().await));
     let there = Arc::new(RedisBlobs::new(server.connect().await));
-    World { here, there, _held: Box::new(server) }
+    World { here, there, bounded: true, _held: Box::new(server) }
 }
 
 async fn files() -> World {
@@ -41,13 +45,35 @@ async fn files() -> World {
 
     let folder = tempfile::tempdir().expect("a folder");
     let here = Arc::new(Files::open(folder.path()).expect("a store"));
-    World { there: here.clone(), here, _held: Box::new(folder) }
+    let there = Arc::new(Files::open(folder.path()).expect("a store"));
+    World { here, there, bounded: true, _held: Box::new(folder) }
+}
+
+async fn bucket() -> World {
+    world_in(s3_server::S3Server::start()).await
+}
+
+/// A bucket whose server answers a fifth of all requests with 500 or 503.
+async fn failing_bucket() -> World {
+    let server = s3_server::S3Server::start();
+    server.fail(20);
+    world_in(server).await
+}
+
+async fn world_in(server: s3_server::S3Server) -> World {
+    use onetimeshare::blobs::objects::Objects;
+
+    let open = || Objects::open(s3_server::BUCKET, "some/prefix", "0123456789abcdef", server.variables());
+    let (here, there) = (Arc::new(open().await.expect("a bucket")), Arc::new(open().await.expect("a bucket")));
+    World { here, there, bounded: false, _held: Box::new(server) }
 }
 
 macro_rules! promises {
     ($($room:ident: $($promise:ident)+;)+) => {
         promises!(on redis: $($($room $promise)+)+);
         promises!(on files: $($($room $promise)+)+);
+        promises!(on bucket: $($($room $promise)+)+);
+        promises!(on failing_bucket: $($($room $promise)+)+);
     };
     (on $backend:ident: $($room:ident $promise:ident)+) => {
         mod $backend {

@@ -1,7 +1,8 @@
 //! The ledger in Redis: one script per transition, so that any number of web replicas may share it.
 //!
 //! Keys: `share:<id>` while it waits, `share:<id>:lease:<claim>` while a claim runs, `share:<id>:hits` and `:guesses`,
-//! `upload:<id>:<token>`, `receipt:<id>`, which outlives them all; and for everything together `due`, `reserved`, `seen`.
+//! `upload:<id>:<token>`, `receipt:<id>`, which outlives them all; and for everything together `due`, `reserved`, `seen`,
+//! and `ledger`, its name.
 //! A script decides by the caller's time: a key's TTL only cleans up behind it.
 
 mod decode;
@@ -25,10 +26,12 @@ use super::{
 use crate::redis::{Call, Failure, RESERVED, Redis};
 use crate::share::{
     Digest, Ended, GUESSES_PER_HOUR, GUESSES_PER_MINUTE, History, Network, RECEIPT_KEPT, ShareId, State, Timestamp,
+    random,
 };
 
 const DUE: &str = "due";
 const SEEN: &str = "seen";
+const NAME: &str = "ledger";
 /// How many shares [`Ledger::due`] gives at once.
 const DUE_AT_ONCE: usize = 100;
 
@@ -75,7 +78,7 @@ impl Ledger for RedisLedger {
         let call = call.arg(&upload.token.0[..]).arg(&upload.owner.0[..]).arg(&terms.verifier.0[..]);
         let call = call.arg(u8::from(terms.password)).arg(terms.downloads).arg(millis(terms.expires_in));
         let call = call.arg(optional(upload.length)).arg(upload.manifest_len).arg(upload.window_ends_at.0);
-        let call = call.arg(upload.window_ends_at.after(RECEIPT_KEPT).0).arg(self.redis.room().free());
+        let call = call.arg(upload.window_ends_at.after(RECEIPT_KEPT).0).arg(self.redis.room().for_blobs());
         self.run(call, now).await.map(drop)
     }
 
@@ -88,7 +91,7 @@ impl Ledger for RedisLedger {
     async fn declare(&self, id: &ShareId, token: &Digest, length: u64, now: Timestamp) -> Result<()> {
         let keys = Keys::of(id);
         let call = self.scripts.declare.call(&[&keys.upload(token), &keys.receipt(), RESERVED], 128);
-        let call = call.arg(now.0).arg(keys.id()).arg(length).arg(self.redis.room().free());
+        let call = call.arg(now.0).arg(keys.id()).arg(length).arg(self.redis.room().for_blobs());
         self.run(call, now).await.map(drop)
     }
 
@@ -99,7 +102,7 @@ impl Ledger for RedisLedger {
         let call = call.arg(step.writer).arg(step.from).arg(step.to);
         let call = call.arg(optional(step.window_ends_at.map(|at| at.0)));
         let call = call.arg(optional(step.window_ends_at.map(|at| at.after(RECEIPT_KEPT).0)));
-        self.run(call.arg(self.redis.room().free()), now).await.map(drop)
+        self.run(call.arg(self.redis.room().for_blobs()), now).await.map(drop)
     }
 
     async fn publish(&self, publish: &Publish, now: Timestamp) -> Result<Timestamp> {
@@ -277,12 +280,29 @@ impl Ledger for RedisLedger {
     }
 
     async fn outstanding(&self) -> Result<u64> {
-        Ok(0)
+        if self.redis.room().has_blobs() {
+            return Ok(0);
+        }
+        match self.redis.ask(::redis::cmd("HGET").arg(RESERVED).arg("total")).await? {
+            Value::BulkString(total) => {
+                Ok(std::str::from_utf8(&total).ok().and_then(|total| total.parse().ok()).unwrap_or(0))
+            }
+            _ => Ok(0),
+        }
     }
 
     async fn holds(&self, id: &ShareId) -> Result<bool> {
         let exists = self.redis.ask(::redis::cmd("HEXISTS").arg(Keys::of(id).receipt()).arg("blob")).await?;
         Ok(exists == Value::Int(1))
+    }
+
+    async fn name(&self) -> Result<String> {
+        let made_up = format!("{:016x}", u64::from_ne_bytes(random()));
+        self.redis.ask(::redis::cmd("SETNX").arg(NAME).arg(made_up)).await?;
+        match self.redis.ask(::redis::cmd("GET").arg(NAME)).await? {
+            Value::BulkString(name) => String::from_utf8(name).map_err(|_| decode::misread()),
+            _ => Err(decode::misread()),
+        }
     }
 
     async fn seen(&self) -> Result<u64> {

@@ -33,7 +33,7 @@ pub async fn connect(settings: &Settings) -> anyhow::Result<Arc<Redis>> {
         );
     }
     warn_of_what_a_crash_would_lose(&mut connection).await;
-    let room = Arc::new(Room::new(settings.max_storage));
+    let room = Arc::new(Room::new(settings.max_storage, settings.has_blobs));
     room.take(&memory);
     let sampler = tokio::spawn(sample(Link::new(topology.clone(), ANSWER_WITHIN, None), Arc::clone(&room)));
     Ok(Arc::new(Redis {

@@ -6,34 +6,54 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use super::{Result, Store, now};
-use crate::share::State;
+use crate::share::{State, random};
 
 /// A lapse, expiry or revocation frees within 60 s; this leaves room for a store that was away.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// The task that sweeps; it ends when this is dropped.
-pub struct Sweeper(JoinHandle<()>);
+/// What lies without a record in the blobs is looked for this often, and up to a tenth later: not by all servers at once.
+const ORPHANS_EVERY: Duration = Duration::from_secs(600);
+
+/// The tasks that sweep; they end when this is dropped.
+pub struct Sweeper {
+    due: JoinHandle<()>,
+    orphans: JoinHandle<()>,
+}
 
 impl Sweeper {
     /// Starts sweeping `store`.
     pub fn start(store: Arc<Store>) -> Self {
-        Self(tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(EVERY);
-            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            loop {
-                ticks.tick().await;
-                if let Err(error) = sweep(&store).await {
-                    store.metrics.store_errors.inc();
-                    tracing::warn!(%error, "the sweep will be tried again");
-                }
-            }
-        }))
+        Self { due: tokio::spawn(free_due(store.clone())), orphans: tokio::spawn(free_orphans(store)) }
     }
 }
 
 impl Drop for Sweeper {
     fn drop(&mut self) {
-        self.0.abort();
+        self.due.abort();
+        self.orphans.abort();
+    }
+}
+
+async fn free_due(store: Arc<Store>) {
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = sweep(&store).await {
+            store.metrics.store_errors.inc();
+            tracing::warn!(%error, "the sweep will be tried again");
+        }
+    }
+}
+
+async fn free_orphans(store: Arc<Store>) {
+    loop {
+        if let Err(error) = store.free_orphans().await {
+            store.metrics.store_errors.inc();
+            tracing::warn!(%error, "bytes without a record will be looked for again");
+        }
+        let [late] = random();
+        tokio::time::sleep(ORPHANS_EVERY + ORPHANS_EVERY / 10 * u32::from(late) / 255).await;
     }
 }
 

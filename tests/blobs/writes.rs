@@ -7,7 +7,7 @@ use super::given::*;
 use crate::World;
 
 pub async fn what_was_written_is_read(world: World) {
-    for length in EDGES.into_iter().chain([0, 5 * MIB + 7]) {
+    for length in EDGES.into_iter().chain([0, 5 * MIB + 7, 8 * MIB - 1, 8 * MIB, 8 * MIB + 1, 17 * MIB]) {
         let (id, content) = blob(&*world.here, length).await;
         assert_holds(&*world.there, &id, &content).await;
     }

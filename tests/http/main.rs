@@ -6,6 +6,9 @@ mod client;
 mod sender;
 mod server;
 
+#[path = "../servers/s3.rs"]
+mod s3_server;
+
 /// One test per case and store.
 macro_rules! on_both_stores {
     ($(fn $case:ident($store:ident) $body:block)+) => {
@@ -30,6 +33,7 @@ mod languages;
 mod lifecycle;
 mod limits;
 mod links;
+mod objects;
 mod once;
 mod pages;
 mod plain;
