@@ -59,6 +59,9 @@ pub trait Blobs: Send + Sync + 'static {
     /// The shares that have a blob, where what nobody tends does not vanish by itself.
     async fn all(&self) -> Result<Vec<ShareId>>;
 
+    /// When the blob was last written to, by the clock of where it lies; `None` where there is none, or where it vanishes by itself.
+    async fn written(&self, id: &ShareId) -> Result<Option<Timestamp>>;
+
     /// `Ok` where the blobs may be written.
     async fn ping(&self) -> Result<()>;
 }

@@ -177,7 +177,7 @@ async fn open(config: &Config) -> anyhow::Result<Arc<Store>> {
         format!("can't start on {}: are all of the shares' bytes there, and writable?", config.data_dir.display())
     })?;
     let store = Store::new(Box::new(ledger), blobs, limits(config));
-    store.tidy(&present).await.context("can't free what the last run left behind")?;
+    store.tidy(present).await.context("can't free what the last run left behind")?;
     Ok(store)
 }
 

@@ -281,11 +281,12 @@ impl Store {
         Ok(self.blobs.read(id, lease.base + range.start..lease.base + range.end).await?)
     }
 
-    /// Frees the blobs that have no record: a crash left them. Several servers may do so at once.
+    /// Frees the blobs that have no record and were not written to since `before`: a crash left them. Several servers may do so
+    /// at once.
     ///
     /// # Errors
     /// Where ledger or blobs fail, or the ledger is another one than before: one that was emptied may yet be restored.
-    pub async fn free_orphans(&self) -> Result<()> {
+    pub async fn free_orphans(&self, before: Timestamp) -> Result<()> {
         let present = self.blobs.all().await?;
         if present.is_empty() {
             return Ok(());
@@ -295,24 +296,36 @@ impl Store {
             let emptied = "the ledger has lost what it held: restore it, or start the servers anew";
             return Err(ledger::Error::Unavailable(emptied.to_owned()).into());
         }
-        self.tidy(&present).await
-    }
-
-    /// Of the blobs that are `present`, frees those without a record.
-    ///
-    /// An upload is begun in the ledger before its first byte is written: what was listed before the ledger was asked, and has no
-    /// record then, will never have one.
-    ///
-    /// # Errors
-    /// Where ledger or blobs fail.
-    pub async fn tidy(&self, present: &[ShareId]) -> Result<()> {
-        for id in present {
-            if !self.ledger.holds(id).await? {
-                self.blobs.free(id, 0).await?;
+        for id in self.orphans(present).await? {
+            if self.blobs.written(&id).await?.is_some_and(|at| at < before) {
+                self.blobs.free(&id, 0).await?;
                 self.metrics.freed.inc();
             }
         }
         Ok(())
+    }
+
+    /// Of the blobs that are `present`, frees those that died with the server before this one. To be called while no other process uses the store.
+    ///
+    /// # Errors
+    /// Where ledger or blobs fail.
+    pub async fn tidy(&self, present: Vec<ShareId>) -> Result<()> {
+        for id in self.orphans(present).await? {
+            self.blobs.free(&id, 0).await?;
+        }
+        Ok(())
+    }
+
+    /// Of the blobs that were `present`, those without a record. As an upload is begun in the ledger before its first byte is
+    /// written, they will never have one.
+    async fn orphans(&self, present: Vec<ShareId>) -> Result<Vec<ShareId>> {
+        let mut orphans = Vec::new();
+        for id in present {
+            if !self.ledger.holds(&id).await? {
+                orphans.push(id);
+            }
+        }
+        Ok(orphans)
     }
 
     /// `Ok` where ledger and blobs answer.

@@ -96,6 +96,7 @@ promises! {
         what_was_synced_outlives_its_writer
         two_writers_of_the_same_bytes_leave_them
         a_writer_that_lags_cuts_nothing_off
+        what_is_written_again_is_what_is_read
         a_writer_waits_for_a_store_that_is_behind
         blobs_are_apart;
     reads:

@@ -102,6 +102,15 @@ impl Blobs for Files {
         blocking(list).await
     }
 
+    async fn written(&self, id: &ShareId) -> Result<Option<Timestamp>> {
+        let path = self.path(id);
+        match blocking(move || fs::metadata(path)?.modified()).await {
+            Ok(modified) => Ok(Some(modified.into())),
+            Err(Error::Missing) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn ping(&self) -> Result<()> {
         let folder = self.folder.clone();
         let writable = move || Ok(rustix::fs::access(&folder, rustix::fs::Access::WRITE_OK)?);

@@ -68,6 +68,11 @@ impl Objects {
         if range.is_empty() {
             return Ok(Vec::new());
         }
+        cover(&self.extents(id, &range).await?, &range).ok_or(Error::Missing)
+    }
+
+    /// The objects that may have bytes of `range`, in order.
+    async fn extents(&self, id: &ShareId, range: &Range<u64>) -> Result<Vec<Extent>> {
         let folder = self.shelf.folder(id);
         let before = range.start.checked_sub(OBJECT).map(|from| format!("{folder}{from:012x}"));
         let mut options = PaginatedListOptions { offset: before, ..Default::default() };
@@ -79,7 +84,7 @@ impl Objects {
             // Names are listed in their order: what follows begins behind the range.
             let enough = extents.last().is_some_and(|last| last.from >= range.end);
             if enough || options.page_token.is_none() {
-                return cover(&extents, &range).ok_or(Error::Missing);
+                return Ok(extents);
             }
         }
     }
@@ -173,6 +178,11 @@ impl Blobs for Objects {
                 return Ok(ids);
             }
         }
+    }
+
+    async fn written(&self, id: &ShareId) -> Result<Option<Timestamp>> {
+        let extents = self.extents(id, &(0..u64::MAX)).await?;
+        Ok(extents.iter().map(|extent| Timestamp(extent.written)).max())
     }
 
     async fn ping(&self) -> Result<()> {

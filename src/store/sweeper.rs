@@ -6,13 +6,16 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use super::{Result, Store, now};
-use crate::share::{State, random};
+use crate::share::{State, Timestamp, random};
 
 /// A lapse, expiry or revocation frees within 60 s; this leaves room for a store that was away.
 const EVERY: Duration = Duration::from_secs(5);
 
 /// What lies without a record in the blobs is looked for this often, and up to a tenth later: not by all servers at once.
 const ORPHANS_EVERY: Duration = Duration::from_secs(600);
+/// Bytes without a record are kept for so long: the ledger may be a Redis that was cut off, and knows nothing of what its
+/// successor has recorded since.
+const ORPHANS_KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// The tasks that sweep; they end when this is dropped.
 pub struct Sweeper {
@@ -48,7 +51,8 @@ async fn free_due(store: Arc<Store>) {
 
 async fn free_orphans(store: Arc<Store>) {
     loop {
-        if let Err(error) = store.free_orphans().await {
+        let before = Timestamp(now().0 - ORPHANS_KEPT.as_millis() as i64);
+        if let Err(error) = store.free_orphans(before).await {
             store.metrics.store_errors.inc();
             tracing::warn!(%error, "bytes without a record will be looked for again");
         }

@@ -81,6 +81,16 @@ pub async fn a_writer_that_lags_cuts_nothing_off(world: World) {
     assert_holds(&*world.here, &id, &content).await;
 }
 
+pub async fn what_is_written_again_is_what_is_read(world: World) {
+    let (id, before) = blob(&*world.here, 3 * MIB + 5).await;
+    let after: Bytes = before.iter().map(|byte| !byte).collect();
+    write(&*world.there, &id, MIB + 7, &after.slice(MIB + 7..2 * MIB)).await.unwrap();
+    let now = [&before[..MIB + 7], &after[MIB + 7..2 * MIB], &before[2 * MIB..]].concat();
+    assert_holds(&*world.here, &id, &now.into()).await;
+    write(&*world.here, &id, 0, &after).await.unwrap();
+    assert_holds(&*world.there, &id, &after).await;
+}
+
 pub async fn a_writer_waits_for_a_store_that_is_behind(world: World) {
     let content = content(4 * MIB);
     let ids: Vec<ShareId> = (0..16).map(|_| ShareId::random()).collect();

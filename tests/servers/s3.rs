@@ -7,13 +7,14 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::service::{Service, service_fn};
-use hyper::{Request, Response, StatusCode};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -40,6 +41,8 @@ struct Faults {
     fail: AtomicU32,
     /// So many more are never answered.
     stall: AtomicU32,
+    /// What is said to whoever puts an object.
+    refusal: Mutex<Option<&'static str>>,
     /// What chance is drawn from: the same for the same requests in the same order.
     state: Mutex<u64>,
     failed: AtomicU64,
@@ -88,11 +91,13 @@ impl S3Server {
         names
     }
 
-    /// Puts an object there past everybody.
-    pub fn plant(&self, name: &str, content: &[u8]) {
+    /// Puts an object there past everybody, as if written so long ago.
+    pub fn plant(&self, name: &str, content: &[u8], ago: Duration) {
         let path = self.folder.path().join(BUCKET).join(name);
         fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-        fs::write(path, content).expect("an object");
+        fs::write(&path, content).expect("an object");
+        let object = fs::File::options().write(true).open(path).expect("an object");
+        object.set_modified(SystemTime::now() - ago).expect("a time");
     }
 
     /// From now on so many of a hundred requests are answered with 500 or 503.
@@ -103,6 +108,11 @@ impl S3Server {
     /// So many of the next requests are never answered.
     pub fn stall(&self, requests: u32) {
         self.faults.stall.store(requests, Ordering::SeqCst);
+    }
+
+    /// From now on no object is taken, for the reason with this code.
+    pub fn refuse(&self, code: &'static str) {
+        *self.faults.refusal.lock().expect("nobody panics with it") = Some(code);
     }
 
     /// How many requests failed, and how many there were.
@@ -146,14 +156,16 @@ async fn answer(service: S3Service, faults: Arc<Faults>, request: Request<Incomi
     if faults.stall.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
         std::future::pending::<()>().await;
     }
-    if let Some(failure) = faults.draw() {
+    let refusal = faults.refusal.lock().expect("nobody panics with it").filter(|_| request.method() == Method::PUT);
+    let refusal = refusal.map(|code| error(StatusCode::FORBIDDEN, code));
+    if let Some(failure) = refusal.or_else(|| faults.draw()) {
         faults.failed.fetch_add(1, Ordering::SeqCst);
         // Taken to its end, so that the client hears the answer and not a broken connection.
         let _ = request.into_body().collect().await;
         return Ok(failure.map(|body| Full::new(body).map_err(|never| match never {}).boxed()));
     }
-    match service.call(request).await {
-        Ok(response) => Ok(response.map(|body| body.map_err(|error| format!("{error:?}").into()).boxed())),
+    match service.call(request.map(s3s::Body::from)).await {
+        Ok(response) => Ok(response.map(|body| body.boxed())),
         Err(error) => panic!("the S3 server failed: {error:?}"),
     }
 }
@@ -170,7 +182,11 @@ impl Faults {
             0 => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
             _ => (StatusCode::SERVICE_UNAVAILABLE, "SlowDown"),
         };
-        let body = Bytes::from(format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code></Error>"));
-        (drawn < u64::from(fail)).then(|| Response::builder().status(status).body(body).expect("an answer"))
+        (drawn < u64::from(fail)).then(|| error(status, code))
     }
+}
+
+fn error(status: StatusCode, code: &str) -> Response<Bytes> {
+    let body = Bytes::from(format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code></Error>"));
+    Response::builder().status(status).body(body).expect("an answer")
 }

@@ -16,7 +16,7 @@ pub(super) struct Extent {
     pub(super) from: u64,
     pub(super) to: u64,
     /// When it was last written, by the bucket's clock, in ms.
-    written: i64,
+    pub(super) written: i64,
 }
 
 impl Extent {
