@@ -77,13 +77,14 @@ pub struct Redis {
 }
 
 impl Redis {
+    /// How `id` is written in the names of keys that belong together: all that has it is one slot in a cluster.
+    pub(crate) fn tag(&self, id: &str) -> String {
+        id.to_owned()
+    }
+
     /// Runs a transition: one round trip.
     pub(crate) async fn run(&self, call: &Call<'_>) -> Result<Value, Failure> {
-        let link = self.ledger.link();
-        match link.query(call.by_hash()).await {
-            Err(error) if script::is_unknown(&error) => Ok(link.query(&call.by_text()).await?),
-            result => Ok(result?),
-        }
+        Ok(self.ledger.link().run(call).await?)
     }
 
     /// Sends one small command.
@@ -91,9 +92,9 @@ impl Redis {
         Ok(self.ledger.link().query(command).await?)
     }
 
-    /// Sends small commands, in one round trip; gives their answers in order.
-    pub(crate) async fn ask_all(&self, commands: &Pipeline) -> Result<Vec<Value>, Failure> {
-        Ok(self.ledger.link().query_all(commands).await?)
+    /// Sends small commands at once; gives their answers in order.
+    pub(crate) async fn ask_all(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, Failure> {
+        Ok(self.ledger.link().query_all(&pipeline(commands)).await?)
     }
 
     /// Sends a command that moves many bytes.
@@ -101,9 +102,14 @@ impl Redis {
         Ok(self.bulk.link().query(command).await?)
     }
 
-    /// Sends commands that move many bytes; gives their answers in order.
-    pub(crate) async fn bulk_all(&self, commands: &Pipeline) -> Result<Vec<Value>, Failure> {
-        Ok(self.bulk.link().query_all(commands).await?)
+    /// Sends commands about many bytes at once; gives their answers in order.
+    pub(crate) async fn bulk_all(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, Failure> {
+        Ok(self.bulk.link().query_all(&pipeline(commands)).await?)
+    }
+
+    /// Runs a script that is given many bytes.
+    pub(crate) async fn bulk_run(&self, call: &Call<'_>) -> Result<Value, Failure> {
+        Ok(self.bulk.link().run(call).await?)
     }
 
     /// Bounds the chunks that all writers together have under way: one permit each.
@@ -120,6 +126,14 @@ impl Redis {
     pub(crate) async fn ping(&self) -> Result<(), Failure> {
         self.ask(::redis::cmd("PERSIST").arg("seen")).await.map(drop)
     }
+}
+
+fn pipeline(commands: Vec<Cmd>) -> Pipeline {
+    let mut pipeline = Pipeline::with_capacity(commands.len());
+    commands.into_iter().for_each(|command| {
+        pipeline.add_command(command);
+    });
+    pipeline
 }
 
 /// Connections that take turns.

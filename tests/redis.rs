@@ -9,6 +9,9 @@ mod redis_server;
 #[allow(dead_code, reason = "the suite of the ledger uses the rest")]
 mod given;
 
+#[path = "redis/apart.rs"]
+mod apart;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! Blobs in Redis: chunks of just under 512 KiB, `share:<id>:chunk:<n>`, each with a TTL of its own.
+//! Blobs in Redis: chunks of just under 512 KiB, `share:<id>:chunk:<n>`, each with a TTL of its own. In a cluster `<id>` is
+//! written `{<id>}`, so that they lie where their share lies.
 //!
 //! A single long value would cost its whole length in Redis' output buffer for every slow reader, and end at 512 MiB.
 
@@ -7,14 +8,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use ::redis::{Cmd, Pipeline, RedisWrite, Value};
+use ::redis::{Cmd, RedisWrite, Value};
 use async_trait::async_trait;
 use bytes::{Buf, Bytes};
 use futures_util::stream::{self, StreamExt};
 use tokio::task::JoinSet;
 
 use super::{Blobs, Error, Pieces, Result, Writer};
-use crate::redis::{Failure, Redis};
+use crate::redis::{Failure, Redis, Script};
 use crate::share::{ShareId, Timestamp};
 
 /// Bytes in a chunk: with Redis' header it is 512 KiB, where the allocator would round 512 KiB and a header up to 640 KiB.
@@ -34,12 +35,17 @@ const TENDED: Duration = Duration::from_secs(60);
 /// Sealed bytes in Redis.
 pub struct RedisBlobs {
     redis: Arc<Redis>,
+    put: Arc<Script>,
 }
 
 impl RedisBlobs {
     /// The blobs in `redis`.
     pub fn new(redis: Arc<Redis>) -> Self {
-        Self { redis }
+        Self { redis, put: Arc::new(Script::new(include_str!("redis/put.lua"))) }
+    }
+
+    fn key(&self, id: &ShareId, chunk: u64) -> String {
+        key(&self.redis, id, chunk)
     }
 
     /// [`Error::Missing`] where the blob doesn't reach up to `offset`: writing there would leave a hole.
@@ -49,7 +55,7 @@ impl RedisBlobs {
             (chunk, 0) => (chunk - 1, CHUNK),
             inside => inside,
         };
-        match self.redis.bulk(::redis::cmd("STRLEN").arg(key(id, chunk))).await? {
+        match self.redis.bulk(::redis::cmd("STRLEN").arg(self.key(id, chunk))).await? {
             Value::Int(length) if length.unsigned_abs() >= within => Ok(()),
             _ => Err(Error::Missing),
         }
@@ -62,6 +68,7 @@ impl Blobs for RedisBlobs {
         self.reaches(id, offset).await?;
         Ok(Box::new(RedisWriter {
             redis: Arc::clone(&self.redis),
+            put: Arc::clone(&self.put),
             id: *id,
             offset,
             expires_at: until.after(BACKSTOP),
@@ -84,33 +91,32 @@ impl Blobs for RedisBlobs {
 
     async fn keep(&self, id: &ShareId, until: Timestamp) -> Result<()> {
         let left = Timestamp::from(SystemTime::now()).until(until);
-        let first = self.redis.bulk(::redis::cmd("PTTL").arg(key(id, 0))).await?;
+        let first = self.redis.bulk(::redis::cmd("PTTL").arg(self.key(id, 0))).await?;
         // Below 0: there is no chunk, or it has no TTL.
         if !matches!(first, Value::Int(ttl) if ttl >= 0 && u128::from(ttl.unsigned_abs()) < left.as_millis()) {
             return Ok(());
         }
         let expires_at = until.after(BACKSTOP).0;
-        let extend = |batch: &mut Pipeline, chunk| {
-            batch.cmd("PEXPIREAT").arg(key(id, chunk)).arg(expires_at);
+        let extend = |chunk| {
+            let mut extend = ::redis::cmd("PEXPIREAT");
+            extend.arg(self.key(id, chunk)).arg(expires_at);
+            extend
         };
         // The first chunk comes last, for its TTL tells whether all are done.
         for first in (1..).step_by(BATCH as usize) {
-            let mut batch = Pipeline::with_capacity(BATCH as usize);
-            (first..first + BATCH).for_each(|chunk| extend(&mut batch, chunk));
-            let moved = self.redis.bulk_all(&batch).await?;
+            let moved = self.redis.bulk_all((first..first + BATCH).map(extend).collect()).await?;
             if moved.last() != Some(&Value::Int(1)) {
                 break;
             }
         }
-        let mut last = Pipeline::with_capacity(1);
-        extend(&mut last, 0);
-        self.redis.bulk_all(&last).await?;
+        self.redis.bulk(&extend(0)).await?;
         Ok(())
     }
 
     async fn free(&self, id: &ShareId, reached: u64) -> Result<()> {
-        let keys =
-            |batch: u64| -> Vec<String> { (batch * BATCH..(batch + 1) * BATCH).map(|chunk| key(id, chunk)).collect() };
+        let keys = |batch: u64| -> Vec<String> {
+            (batch * BATCH..(batch + 1) * BATCH).map(|chunk| self.key(id, chunk)).collect()
+        };
         let mut batches = reached.div_ceil(CHUNK * BATCH);
         while self.redis.bulk(::redis::cmd("EXISTS").arg(keys(batches))).await? != Value::Int(0) {
             batches += 1;
@@ -151,6 +157,7 @@ impl From<Failure> for Error {
 
 struct RedisWriter {
     redis: Arc<Redis>,
+    put: Arc<Script>,
     id: ShareId,
     /// Where what waits begins.
     offset: u64,
@@ -174,11 +181,12 @@ impl RedisWriter {
         let part = Part { chunk: self.offset / CHUNK, start: self.offset % CHUNK, length: self.waits };
         // An upload may outlive what was thought when it began.
         let soon = Timestamp::from(SystemTime::now()).after(TENDED).after(BACKSTOP);
-        let (redis, id, expires_at) = (Arc::clone(&self.redis), self.id, self.expires_at.max(soon));
+        let (redis, script) = (Arc::clone(&self.redis), Arc::clone(&self.put));
+        let (id, expires_at) = (self.id, self.expires_at.max(soon));
         let pieces = std::mem::take(&mut self.waiting);
         self.under_way.spawn(async move {
             let _permit = permit;
-            put(&redis, &id, part, pieces, expires_at).await
+            put(&redis, &script, &id, part, pieces, expires_at).await
         });
         self.offset += self.waits;
         self.waits = 0;
@@ -248,8 +256,15 @@ fn parts(range: Range<u64>) -> impl Iterator<Item = Part> + Send {
 }
 
 /// Writes a part of a chunk, with the chunk's TTL in the same step: no crash leaves one without.
-async fn put(redis: &Redis, id: &ShareId, part: Part, pieces: Vec<Bytes>, expires_at: Timestamp) -> Result<()> {
-    let key = key(id, part.chunk);
+async fn put(
+    redis: &Redis,
+    script: &Script,
+    id: &ShareId,
+    part: Part,
+    pieces: Vec<Bytes>,
+    expires_at: Timestamp,
+) -> Result<()> {
+    let key = key(redis, id, part.chunk);
     let length = part.length as usize;
     if part.length == CHUNK {
         let mut set = Cmd::with_capacity(5, length + 128);
@@ -258,11 +273,9 @@ async fn put(redis: &Redis, id: &ShareId, part: Part, pieces: Vec<Bytes>, expire
         redis.bulk(&set).await?;
     } else {
         // Never cuts off what another writer of the same bytes has written further on.
-        let mut set = Cmd::with_capacity(4, length + 128);
-        fill(set.arg("SETRANGE").arg(&key).arg(part.start), pieces, length);
-        let mut both = Pipeline::with_capacity(2);
-        both.atomic().add_command(set).cmd("PEXPIREAT").arg(&key).arg(expires_at.0);
-        redis.bulk_all(&both).await?;
+        let mut call = script.call(&[&key], length + 64).arg(expires_at.0).arg(part.start);
+        fill(call.command(), pieces, length);
+        redis.bulk_run(&call).await?;
     }
     redis.room().wrote(part.length);
     Ok(())
@@ -277,7 +290,7 @@ fn fill(command: &mut Cmd, pieces: Vec<Bytes>, length: usize) {
 }
 
 async fn piece(redis: Arc<Redis>, id: ShareId, part: Part) -> Result<Bytes> {
-    let key = key(&id, part.chunk);
+    let key = key(&redis, &id, part.chunk);
     let mut get = Cmd::new();
     if part.length == CHUNK {
         get.arg("GET").arg(key);
@@ -290,8 +303,8 @@ async fn piece(redis: Arc<Redis>, id: ShareId, part: Part) -> Result<Bytes> {
     }
 }
 
-fn key(id: &ShareId, chunk: u64) -> String {
-    format!("share:{id}:chunk:{chunk}")
+fn key(redis: &Redis, id: &ShareId, chunk: u64) -> String {
+    format!("share:{}:chunk:{chunk}", redis.tag(&id.to_string()))
 }
 
 fn stopped() -> Error {

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Topology;
+use super::script::{self, Call};
 
 /// How long a call waits for a connection that is being made anew.
 const RECONNECTED_WITHIN: Duration = Duration::from_secs(1);
@@ -44,6 +45,14 @@ impl Link {
     pub(super) async fn query(&self, command: &Cmd) -> RedisResult<Value> {
         match self.try_query(command).await {
             Err(error) if error.is_connection_dropped() => self.try_query(command).await,
+            result => result,
+        }
+    }
+
+    /// Runs a script; one that Redis has not seen yet, or forgot, is sent with its text.
+    pub(super) async fn run(&self, call: &Call<'_>) -> RedisResult<Value> {
+        match self.query(call.by_hash()).await {
+            Err(error) if script::is_unknown(&error) => self.query(&call.by_text()).await,
             result => result,
         }
     }

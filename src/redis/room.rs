@@ -7,7 +7,7 @@ use ::redis::aio::MultiplexedConnection;
 use ::redis::{RedisResult, Value};
 
 use super::link::Link;
-use super::script::{Script, is_unknown};
+use super::script::Script;
 use crate::share::Timestamp;
 
 /// The hash of reservations: per upload the bytes still to come and until when; and their `total`.
@@ -77,11 +77,7 @@ impl Room {
         let info = link.query(::redis::cmd("INFO").arg("memory")).await?;
         self.take(&Memory::from_info(&text(info)));
         let call = sweep.call(&[RESERVED], 16).arg(Timestamp::from(SystemTime::now()).0);
-        let reserved = match link.query(call.by_hash()).await {
-            Err(error) if is_unknown(&error) => link.query(&call.by_text()).await?,
-            result => result?,
-        };
-        if let Value::Int(reserved) = reserved {
+        if let Value::Int(reserved) = link.run(&call).await? {
             self.reserved.store(u64::try_from(reserved).unwrap_or(0), Ordering::Relaxed);
         }
         Ok(())

@@ -33,6 +33,11 @@ impl Call<'_> {
         self
     }
 
+    /// To add an argument that is best not copied.
+    pub(crate) fn command(&mut self) -> &mut Cmd {
+        &mut self.command
+    }
+
     pub(super) fn by_hash(&self) -> &Cmd {
         &self.command
     }

@@ -40,4 +40,5 @@ mod plain;
 mod previews;
 mod receipts;
 mod redis_down;
+mod replicas;
 mod tus;

@@ -1,19 +1,19 @@
--- KEYS receipt lease due; ARGV now id claim bytes limit lease_ends kept_for
-local field = 'c' .. ARGV[3]
+-- KEYS receipt lease; ARGV now claim bytes limit lease_ends kept_for. Gives what is inline, and whether a blob's lease ends no later than it did.
+local field = 'c' .. ARGV[2]
 local receipt = redis.call('HMGET', KEYS[1], field, 'downloads', 'kept', 'blob')
 if not receipt[1] then return { 'unknown' } end
-local n, granted, ends, finished, served = claim_of(receipt[1])
-if finished ~= 0 or ends <= tonumber(ARGV[1]) then return { 'claim', receipt[1] } end
-local bytes = tonumber(ARGV[4])
+local n, granted, ended, finished, served = claim_of(receipt[1])
+if finished ~= 0 or ended <= tonumber(ARGV[1]) then return { 'claim', receipt[1] } end
+local bytes = tonumber(ARGV[3])
 served = math.max(served + bytes, 0)
-if bytes > 0 and served > tonumber(ARGV[5]) then return { 'spent' } end
+if bytes > 0 and served > tonumber(ARGV[4]) then return { 'spent' } end
 local lease = redis.call('HMGET', KEYS[2], 'blob', 'inline')
 -- A replica whose clock is ahead may have freed the bytes: what is freed is not charged for.
 if not lease[1] or (lease[1] == '1' and not receipt[4]) then return { 'claim', receipt[1] } end
 
 -- The first write is one that is allowed at maxmemory: the rest is allowed then too.
-ends = tonumber(ARGV[6])
-redis.call('PEXPIREAT', KEYS[2], ARGV[6])
+local ends = tonumber(ARGV[5])
+redis.call('PEXPIREAT', KEYS[2], ARGV[5])
 local keep = ends
 if receipt[2] == '1' then
   redis.call('HSET', KEYS[1], field, claim_text(n, granted, ends, 0, served))
@@ -21,6 +21,5 @@ else
   keep = math.max(ends, tonumber(receipt[3]))
   redis.call('HSET', KEYS[1], field, claim_text(n, granted, ends, 0, served), 'kept', keep)
 end
-redis.call('PEXPIREAT', KEYS[1], keep + ARGV[7])
-if lease[1] == '1' then redis.call('ZADD', KEYS[3], ARGV[6], ARGV[2]) end
-return { 'ok', lease[2] }
+redis.call('PEXPIREAT', KEYS[1], keep + ARGV[6])
+return { 'ok', lease[2], (lease[1] == '1' and ends <= ended) and 1 or 0 }

@@ -1,7 +1,7 @@
--- Once is decided here. KEYS share receipt lease hits guesses due
--- ARGV now id claim verifier network lease_ends kept_for per_minute per_hour
+-- Once is decided here. KEYS share receipt lease hits guesses
+-- ARGV now claim verifier network lease_ends kept_for per_minute per_hour
 local now = tonumber(ARGV[1])
-local field = 'c' .. ARGV[3]
+local field = 'c' .. ARGV[2]
 local receipt = redis.call('HMGET', KEYS[2], field, 'blob')
 local had = receipt[1]
 if had then
@@ -14,16 +14,16 @@ local share = redis.call('HMGET', KEYS[1], 'verifier', 'password', 'expires', 'l
 -- A sweeper whose clock is ahead may have freed the blob already.
 local swept = share[8] == '1' and not receipt[2]
 if not share[1] or tonumber(share[3]) <= now or swept then
-  return gone(KEYS[2], KEYS[5], ARGV[4], ARGV[5], now, tonumber(ARGV[8]), tonumber(ARGV[9]))
+  return gone(KEYS[2], KEYS[5], ARGV[3], ARGV[4], now, tonumber(ARGV[7]), tonumber(ARGV[8]))
 end
 if share[2] == '1' then
-  local wait = locked(KEYS[5], ARGV[5], now, tonumber(ARGV[8]), tonumber(ARGV[9]))
+  local wait = locked(KEYS[5], ARGV[4], now, tonumber(ARGV[7]), tonumber(ARGV[8]))
   if wait then return { 'locked', wait } end
 end
-if share[1] ~= ARGV[4] then return wrong(KEYS[2], KEYS[5], share[2], ARGV[5], now) end
+if share[1] ~= ARGV[3] then return wrong(KEYS[2], KEYS[5], share[2], ARGV[4], now) end
 
 local granted = share[5] - share[4] + 1
-local ends = tonumber(ARGV[6])
+local ends = tonumber(ARGV[5])
 -- Each branch begins with a write that is allowed at maxmemory: the rest is allowed then too.
 if share[4] == '1' then
   -- The record becomes the lease's: the share is gone in this very step, and nothing is copied.
@@ -35,15 +35,14 @@ else
   redis.call('HSET', KEYS[3], 'size', share[6], 'base', share[7], 'blob', share[8], 'manifest', share[9])
   if share[8] == '0' then redis.call('HSET', KEYS[3], 'inline', redis.call('HGET', KEYS[1], 'inline')) end
 end
-redis.call('PEXPIREAT', KEYS[3], ARGV[6])
+redis.call('PEXPIREAT', KEYS[3], ARGV[5])
 local keep = ends
 if share[5] == '1' then
-  redis.call('HSET', KEYS[2], field, '1 ' .. ARGV[1] .. ' ' .. ARGV[6] .. ' 0 0', 'granted', 1)
+  redis.call('HSET', KEYS[2], field, '1 ' .. ARGV[1] .. ' ' .. ARGV[5] .. ' 0 0', 'granted', 1)
 else
   local kept = tonumber(redis.call('HGET', KEYS[2], 'kept') or 0)
   keep = math.max(ends, kept, tonumber(share[3]))
   redis.call('HSET', KEYS[2], field, claim_text(granted, ARGV[1], ends, 0, 0), 'granted', granted, 'kept', keep)
 end
-redis.call('PEXPIREAT', KEYS[2], keep + ARGV[7])
-if share[8] == '1' then redis.call('ZADD', KEYS[6], ARGV[6], ARGV[2]) end
-return { 'ok', 0, share[6], share[7], share[8], share[9], ARGV[6], 0 }
+redis.call('PEXPIREAT', KEYS[2], keep + ARGV[6])
+return { 'ok', 0, share[6], share[7], share[8], share[9], ARGV[5], 0 }

@@ -9,15 +9,6 @@ local function claim_text(n, granted, ends, finished, served)
   return string.format('%s %s %.0f %.0f %.0f', n, granted, ends, finished, served)
 end
 
--- Gives back what an upload has reserved.
-local function release(reserved, id)
-  local kept = redis.call('HGET', reserved, id)
-  if kept then
-    redis.call('HDEL', reserved, id)
-    redis.call('HINCRBY', reserved, 'total', string.format('%.0f', 0 - string.match(kept, '%d+')))
-  end
-end
-
 -- How long `network` may not try, in ms; nil where it may. Guesses: scored by time, named by network and number.
 local function locked(guesses, network, now, per_minute, per_hour)
   if redis.call('ZCOUNT', guesses, '(' .. string.format('%.0f', now - 3600000), '+inf') == 0 then return nil end

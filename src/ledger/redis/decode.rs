@@ -112,7 +112,7 @@ impl Reply {
     }
 
     /// A number that may be missing or empty.
-    fn maybe(&mut self) -> Option<i64> {
+    pub(super) fn maybe(&mut self) -> Option<i64> {
         self.0.next().as_ref().and_then(integer)
     }
 
@@ -130,7 +130,8 @@ pub(super) struct Record {
     pub(super) token: Digest,
     pub(super) owner: Digest,
     verifier: Digest,
-    blob: bool,
+    /// Whether the blobs hold, or may come to hold, its bytes.
+    pub(super) blob: bool,
     pub(super) history: History,
     /// Digests of the claims, in the order of the history's.
     pub(super) claims: Vec<Digest>,

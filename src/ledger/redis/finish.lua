@@ -1,5 +1,5 @@
--- KEYS receipt lease due; ARGV now id claim kept
-local field = 'c' .. ARGV[3]
+-- KEYS receipt lease; ARGV now claim kept
+local field = 'c' .. ARGV[2]
 local receipt = redis.call('HMGET', KEYS[1], field, 'downloads', 'blob')
 if not receipt[1] then return { 'unknown' } end
 local n, granted, ends, finished, served = claim_of(receipt[1])
@@ -7,8 +7,7 @@ if finished == 0 then
   if ends <= tonumber(ARGV[1]) then return { 'claim', receipt[1] } end
   redis.call('DEL', KEYS[2])
   redis.call('HSET', KEYS[1], field, claim_text(n, granted, ends, ARGV[1], served))
-  if receipt[2] == '1' then redis.call('PEXPIREAT', KEYS[1], ARGV[4]) end
-  if receipt[3] then redis.call('ZADD', KEYS[3], ARGV[1], ARGV[2]) end
+  if receipt[2] == '1' then redis.call('PEXPIREAT', KEYS[1], ARGV[3]) end
 end
 if receipt[3] then return { 'ok', redis.call('HGETALL', KEYS[1]) } end
 return { 'ok' }

@@ -1,43 +1,56 @@
 //! The names of a share's keys.
 
+use ::redis::Cmd;
+
+use crate::redis::Redis;
 use crate::share::{Digest, ShareId};
 
 /// Names everything that belongs to one share.
 pub(super) struct Keys {
     id: String,
+    /// The id as it is written in keys.
+    tag: String,
 }
 
 impl Keys {
-    pub(super) fn of(id: &ShareId) -> Self {
-        Self { id: hex(id.as_bytes()) }
+    pub(super) fn of(id: &ShareId, redis: &Redis) -> Self {
+        let id = hex(id.as_bytes());
+        Self { tag: redis.tag(&id), id }
     }
 
+    /// The id by itself.
     pub(super) fn id(&self) -> &str {
         &self.id
     }
 
     pub(super) fn share(&self) -> String {
-        ["share:", &self.id].concat()
+        ["share:", &self.tag].concat()
     }
 
     pub(super) fn hits(&self) -> String {
-        ["share:", &self.id, ":hits"].concat()
+        ["share:", &self.tag, ":hits"].concat()
     }
 
     pub(super) fn guesses(&self) -> String {
-        ["share:", &self.id, ":guesses"].concat()
+        ["share:", &self.tag, ":guesses"].concat()
     }
 
     pub(super) fn lease(&self, claim: &Digest) -> String {
-        ["share:", &self.id, ":lease:", &hex(&claim.0)].concat()
+        ["share:", &self.tag, ":lease:", &hex(&claim.0)].concat()
     }
 
     pub(super) fn receipt(&self) -> String {
-        ["receipt:", &self.id].concat()
+        ["receipt:", &self.tag].concat()
+    }
+
+    pub(super) fn get_receipt(&self) -> Cmd {
+        let mut get = Cmd::new();
+        get.arg("HGETALL").arg(self.receipt());
+        get
     }
 
     pub(super) fn upload(&self, token: &Digest) -> String {
-        ["upload:", &self.id, ":", &hex(&token.0)].concat()
+        ["upload:", &self.tag, ":", &hex(&token.0)].concat()
     }
 }
 
@@ -55,9 +68,13 @@ mod tests {
     #[test]
     fn names_use_the_id_and_digests_as_they_are_written() {
         let (id, digest) = (ShareId::random(), Digest::of(b"token"));
-        let keys = Keys::of(&id);
-        assert_eq!(keys.share(), format!("share:{id}"));
-        assert_eq!(keys.lease(&digest), format!("share:{id}:lease:{digest}"));
-        assert_eq!(keys.upload(&digest), format!("upload:{id}:{digest}"));
+        for tag in [id.to_string(), format!("{{{id}}}")] {
+            let keys = Keys { id: hex(id.as_bytes()), tag: tag.clone() };
+            assert_eq!(keys.id(), id.to_string());
+            assert_eq!(keys.share(), format!("share:{tag}"));
+            assert_eq!(keys.receipt(), format!("receipt:{tag}"));
+            assert_eq!(keys.lease(&digest), format!("share:{tag}:lease:{digest}"));
+            assert_eq!(keys.upload(&digest), format!("upload:{tag}:{digest}"));
+        }
     }
 }

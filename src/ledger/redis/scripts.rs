@@ -27,7 +27,8 @@ pub(super) struct Scripts {
     pub(super) revoke: Script,
     pub(super) hit: Script,
     pub(super) defer: Script,
-    pub(super) freed: Script,
+    pub(super) due: Script,
+    pub(super) reserve: Script,
     pub(super) seen: Script,
 }
 
@@ -38,8 +39,8 @@ impl Scripts {
             upload: script!("upload.lua"),
             declare: script!("declare.lua"),
             advance: script!("advance.lua"),
-            publish: script!(common "publish.lua"),
-            abandon: script!(common "abandon.lua"),
+            publish: script!("publish.lua"),
+            abandon: script!("abandon.lua"),
             peek: script!(common "peek.lua"),
             admit: script!(common "admit.lua"),
             claim: script!(common "claim.lua"),
@@ -49,7 +50,8 @@ impl Scripts {
             revoke: script!(common "revoke.lua"),
             hit: script!("hit.lua"),
             defer: script!("defer.lua"),
-            freed: script!("freed.lua"),
+            due: script!("due.lua"),
+            reserve: script!("reserve.lua"),
             seen: script!("seen.lua"),
         }
     }
