@@ -34,6 +34,8 @@ impl Files {
     pub fn open(dir: &Path) -> anyhow::Result<Self> {
         let folder = dir.join("blobs");
         fs::create_dir_all(&folder).with_context(|| format!("can't make the folder {}", folder.display()))?;
+        let writable = rustix::fs::access(&folder, rustix::fs::Access::WRITE_OK);
+        writable.with_context(|| format!("can't write in the folder {}", folder.display()))?;
         Ok(Self { folder })
     }
 

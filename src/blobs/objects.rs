@@ -203,8 +203,8 @@ impl Blobs for Objects {
 /// What the bucket said, in words without any name of an object: those are shares' ids.
 fn failure(error: object_store::Error) -> Error {
     match reason(&error) {
-        Reason::Code(code) if FULL.contains(&&*code) => Error::Full,
-        Reason::Code(code) => Error::Unavailable(format!("the bucket says {code}")),
+        Reason::Refused { code, .. } if FULL.contains(&&*code) => Error::Full,
+        Reason::Refused { code, .. } => Error::Unavailable(format!("the bucket says {code}")),
         Reason::Away(how) => Error::Unavailable(format!("the bucket's server {how}")),
     }
 }
@@ -214,34 +214,30 @@ const FULL: [&str; 4] = ["QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "XMi
 
 /// Why a request failed for good.
 enum Reason {
-    /// The server refused it: the `Code` of its answer, or the status.
-    Code(String),
+    /// The server answered so: `NoSuchBucket`, or the status in words where that is all it says.
+    Refused { status: u16, code: String },
     /// There was no answer.
     Away(&'static str),
 }
 
 fn reason(error: &object_store::Error) -> Reason {
-    if let Some(code) = code(error) {
-        return Reason::Code(code);
+    let causes = || std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| error.source());
+    if let Some(refused) = causes().find_map(|cause| refused(&cause.to_string())) {
+        return refused;
     }
-    match causes(error).find_map(|cause| cause.downcast_ref::<HttpError>()).map(HttpError::kind) {
-        Some(HttpErrorKind::Connect) => Reason::Away("can't be reached"),
-        Some(HttpErrorKind::Timeout) => Reason::Away("does not answer in time"),
-        Some(_) => Reason::Away("broke the connection"),
-        None => Reason::Code("something that is not S3".to_owned()),
-    }
-}
-
-fn causes(error: &object_store::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
-    std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| error.source())
-}
-
-/// `<Code>NoSuchBucket</Code>` of the answer's body, or else its status. The driver has them in its text only.
-fn code(error: &object_store::Error) -> Option<String> {
-    causes(error).map(ToString::to_string).find_map(|text| {
-        let between = |before, after| Some(text.split_once(before)?.1.split_once(after)?.0);
-        let code = between("<Code>", "</Code>").or_else(|| between("status code: ", ":"))?;
-        let plain = code.len() < 60 && code.chars().all(|c| c.is_ascii_alphanumeric() || c == ' ');
-        plain.then(|| code.to_owned())
+    Reason::Away(match causes().find_map(|cause| cause.downcast_ref::<HttpError>()).map(HttpError::kind) {
+        Some(HttpErrorKind::Connect) => "can't be reached",
+        Some(HttpErrorKind::Timeout) => "does not answer in time",
+        Some(_) => "broke the connection",
+        None => "does not speak S3",
     })
+}
+
+/// Reads `… status code: 404 Not Found: <Error><Code>NoSuchBucket</Code>…`: the driver has it in its text only.
+fn refused(text: &str) -> Option<Reason> {
+    let said = text.split_once("status code: ")?.1;
+    let code = said.split_once("<Code>").and_then(|(_, rest)| Some(rest.split_once("</Code>")?.0));
+    let code = code.filter(|code| code.len() < 60 && code.chars().all(|c| c.is_ascii_alphanumeric()));
+    let status = said.split(':').next()?;
+    Some(Reason::Refused { status: status.get(..3)?.parse().ok()?, code: code.unwrap_or(status).to_owned() })
 }

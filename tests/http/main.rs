@@ -7,6 +7,7 @@ mod sender;
 mod server;
 
 #[path = "../servers/s3.rs"]
+#[allow(unreachable_pub, reason = "other suites use it too")]
 mod s3_server;
 
 /// One test per case and store.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, ensure};
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path;
@@ -33,13 +33,10 @@ impl Objects {
         variables: Vec<(String, String)>,
     ) -> anyhow::Result<Self> {
         let (bucket, at) = client(name, variables)?;
-        let home = [prefix, ledger]
-            .into_iter()
-            .filter(|part| !part.is_empty())
-            .fold(String::new(), |home, part| home + part + "/");
+        let home = if prefix.is_empty() { format!("{ledger}/") } else { format!("{prefix}/{ledger}/") };
         let shelf = Shelf { bucket, home };
         let tried = shelf.try_out().await;
-        tried.map_err(|(deed, error)| explain(&reason(&error), deed, name, &at))?;
+        tried.map_err(|(deed, error)| explain(reason(&error), deed, name, &at))?;
         Ok(Self::on(shelf))
     }
 }
@@ -69,6 +66,11 @@ fn client(name: &str, variables: Vec<(String, String)>) -> anyhow::Result<(Amazo
             "AWS_ENDPOINT begins with http://, which sends bytes and names in the clear: set AWS_ALLOW_HTTP=true where that is meant"
         );
     }
+    let key = |key| set(key).is_some();
+    ensure!(
+        key(AmazonS3ConfigKey::AccessKeyId) == key(AmazonS3ConfigKey::SecretAccessKey),
+        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY go together: set both"
+    );
     let at = endpoint.unwrap_or_else(|| "Amazon's S3".to_owned());
     let built = builder.build().context("the AWS_… variables of the bucket can't be used");
     Ok((built?, at))
@@ -88,29 +90,23 @@ impl Shelf {
     }
 }
 
-fn explain(reason: &Reason, deed: &str, name: &str, at: &str) -> anyhow::Error {
-    let explained = || -> anyhow::Result<()> {
-        match reason {
-            Reason::Code(code) if code == "NoSuchBucket" || code.starts_with("404") => {
-                bail!("there is no bucket {name} at {at}: make it, or correct --blobs-url")
-            }
-            Reason::Code(code) if code == "AccessDenied" => {
-                bail!(
-                    "in the bucket {name} at {at} nothing may be {deed} with these keys: allow it to AWS_ACCESS_KEY_ID"
-                )
-            }
-            Reason::Code(code) if KEYS.contains(&&**code) || code.starts_with("40") => {
-                bail!(
-                    "the bucket {name} at {at} refuses the keys ({code}): check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION"
-                )
-            }
-            Reason::Code(code) => bail!("nothing can be {deed} in the bucket {name} at {at}: it says {code}"),
-            Reason::Away(how) => bail!("the bucket's server {how}: is {at} right in AWS_ENDPOINT, and are keys set?"),
+fn explain(reason: Reason, deed: &str, name: &str, at: &str) -> anyhow::Error {
+    match reason {
+        Reason::Refused { status: 404, .. } => {
+            anyhow!("there is no bucket {name} at {at}: make it, or correct --blobs-url")
         }
-    };
-    explained().expect_err("every reason is explained")
+        Reason::Refused { code, .. } if code == "AccessDenied" => anyhow!(
+            "in the bucket {name} at {at} nothing may be {deed} with these keys ({code}): allow it to AWS_ACCESS_KEY_ID"
+        ),
+        // 400: a key that is too old, or meant for another region.
+        Reason::Refused { status: 400..=403, code } => anyhow!(
+            "the bucket {name} at {at} refuses the keys ({code}): check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION"
+        ),
+        Reason::Refused { code, .. } => anyhow!("nothing can be {deed} in the bucket {name} at {at}: it says {code}"),
+        Reason::Away(how) => {
+            anyhow!(
+                "the bucket's server {how}: is {at} right in AWS_ENDPOINT, and are AWS_ACCESS_KEY_ID and its secret set?"
+            )
+        }
+    }
 }
-
-/// What S3 and its kin say of keys that are wrong, or meant for another region.
-const KEYS: [&str; 5] =
-    ["InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "AuthorizationHeaderMalformed"];
