@@ -32,7 +32,7 @@ pub struct Config {
     #[arg(long, env)]
     pub public_url: Option<String>,
 
-    /// Redis to keep shares in, instead of the embedded store: redis://[user[:password]@]host[:port][/db]
+    /// Redis to keep shares in, instead of the embedded store: redis://[user[:password]@]host[:port][/db]; rediss:// for TLS
     #[arg(long, env, hide_env_values = true)]
     pub redis_url: Option<String>,
     /// Host of the Redis to keep shares in; instead of --redis-url
@@ -50,6 +50,21 @@ pub struct Config {
     /// Password to log in with
     #[arg(long, env, hide_env_values = true)]
     pub redis_password: Option<String>,
+    /// Sentinels that know the Redis to keep shares in, such as a:26379,b:26379,c:26379; rediss://a:26379,… for TLS everywhere
+    #[arg(long, env, value_delimiter = ',')]
+    pub redis_sentinels: Vec<String>,
+    /// What the Sentinels call their master
+    #[arg(long, env)]
+    pub redis_master_name: Option<String>,
+    /// Password of the Sentinels themselves
+    #[arg(long, env, hide_env_values = true)]
+    pub redis_sentinel_password: Option<String>,
+    /// Replicas that must have a share, a claim or a revocation before it is acknowledged: a number, or "all" of --redis-replicas
+    #[arg(long, env, default_value = "0", value_parser = acks)]
+    pub redis_min_acks: Acks,
+    /// Replicas that the master is configured to have
+    #[arg(long, env)]
+    pub redis_replicas: Option<u32>,
     /// Run even on a Redis that evicts keys when its memory is full, and so may lose shares
     #[arg(long, env)]
     pub redis_allow_eviction: bool,
@@ -95,6 +110,15 @@ pub struct Config {
     pub log_format: LogFormat,
 }
 
+/// How many replicas must acknowledge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acks {
+    /// So many.
+    Number(u32),
+    /// As many as there are.
+    All,
+}
+
 /// How log lines are written, to stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -121,21 +145,7 @@ impl Config {
             "--max-size is larger than --max-storage: no share of that size would fit"
         );
         ensure!(self.max_size() > 0, "--max-size must be at least 1 byte");
-        ensure!(
-            self.redis_url.is_none() || self.redis_host.is_none(),
-            "--redis-url and --redis-host both name a Redis: set one of them"
-        );
-        let parts = [
-            self.redis_port.is_some(),
-            self.redis_db.is_some(),
-            self.redis_username.is_some(),
-            self.redis_password.is_some(),
-        ];
-        ensure!(
-            self.redis_host.is_some() || !parts.contains(&true),
-            "--redis-port, --redis-db, --redis-username and --redis-password go with --redis-host: set it, or put them into \
-             --redis-url"
-        );
+        self.check_redis()?;
         ensure!(
             self.metrics_listen.is_none_or(|metrics| metrics.port() == 0 || metrics != self.listen),
             "--metrics-listen and --listen are the same address: give metrics another port"
@@ -154,9 +164,65 @@ impl Config {
         Ok(self)
     }
 
+    fn check_redis(&self) -> anyhow::Result<()> {
+        let (host, sentinels) = (self.redis_host.is_some(), !self.redis_sentinels.is_empty());
+        let ways = [self.redis_url.is_some(), host, sentinels];
+        ensure!(
+            ways.iter().filter(|way| **way).count() <= 1,
+            "--redis-url, --redis-host and --redis-sentinels each name a Redis: set one of them"
+        );
+        let login = self.redis_db.is_some() || self.redis_username.is_some() || self.redis_password.is_some();
+        ensure!(
+            (host || self.redis_port.is_none()) && (host || sentinels || !login),
+            "--redis-port, --redis-db, --redis-username and --redis-password go with --redis-host (the last three also with \
+             --redis-sentinels): set it, or put them into --redis-url"
+        );
+        ensure!(
+            sentinels == self.redis_master_name.is_some(),
+            "--redis-sentinels and --redis-master-name go together: set both"
+        );
+        ensure!(
+            sentinels || self.redis_sentinel_password.is_none(),
+            "--redis-sentinel-password goes with --redis-sentinels: set them, or --redis-password"
+        );
+        self.sentinels()?;
+        ensure!(
+            self.uses_redis() || self.redis_min_acks == Acks::Number(0),
+            "--redis-min-acks is about replicas of a Redis: set one, or leave it out"
+        );
+        let replicas = self.redis_replicas.unwrap_or(0);
+        match self.redis_min_acks {
+            Acks::All if replicas == 0 => {
+                bail!(
+                    "--redis-min-acks all needs to know of how many: set --redis-replicas to what the master is configured to have"
+                )
+            }
+            Acks::Number(number) if self.redis_replicas.is_some() && number > replicas => {
+                bail!(
+                    "--redis-min-acks {number} is more than the {replicas} of --redis-replicas: nothing could be published"
+                )
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Name and port of each Sentinel, and whether they are spoken to over TLS.
+    fn sentinels(&self) -> anyhow::Result<(Vec<(String, u16)>, bool)> {
+        let mut tls = false;
+        let mut sentinel = |entry: &String| {
+            let entry = entry.trim();
+            let address = entry.strip_prefix("rediss://");
+            tls |= address.is_some();
+            let address = address.or(entry.strip_prefix("redis://")).unwrap_or(entry);
+            host_and_port(address, 26379).with_context(|| format!("--redis-sentinels: {address} is no host:port"))
+        };
+        let sentinels = self.redis_sentinels.iter().map(&mut sentinel).collect::<anyhow::Result<_>>()?;
+        Ok((sentinels, tls))
+    }
+
     /// Whether shares are kept in Redis.
     pub fn uses_redis(&self) -> bool {
-        self.redis_url.is_some() || self.redis_host.is_some()
+        self.redis_url.is_some() || self.redis_host.is_some() || !self.redis_sentinels.is_empty()
     }
 
     /// The Redis to keep shares in, where there is one.
@@ -164,13 +230,23 @@ impl Config {
         if let Some(url) = &self.redis_url {
             return Some(Server::Url(url.clone()));
         }
-        Some(Server::Parts {
-            host: self.redis_host.clone()?,
-            port: self.redis_port.unwrap_or(6379),
-            db: self.redis_db.unwrap_or(0),
-            username: self.redis_username.clone(),
-            password: self.redis_password.clone(),
-        })
+        let (db, username, password) =
+            (self.redis_db.unwrap_or(0), self.redis_username.clone(), self.redis_password.clone());
+        if let Some(name) = self.redis_master_name.clone() {
+            let (sentinels, tls) = self.sentinels().ok()?;
+            let sentinel_password = self.redis_sentinel_password.clone();
+            return Some(Server::Sentinels { sentinels, tls, name, sentinel_password, db, username, password });
+        }
+        let (host, port) = (self.redis_host.clone()?, self.redis_port.unwrap_or(6379));
+        Some(Server::Parts { host, port, db, username, password })
+    }
+
+    /// How many replicas must have what is acknowledged.
+    pub fn redis_acks(&self) -> u32 {
+        match self.redis_min_acks {
+            Acks::Number(number) => number,
+            Acks::All => self.redis_replicas.unwrap_or(0),
+        }
     }
 
     /// The variables that say where a bucket is and with which keys: names and values. They are known to the bucket's driver.
@@ -209,6 +285,25 @@ fn duration(text: &str) -> anyhow::Result<Duration> {
         bail!("it must be longer than 0 and at most ten years");
     }
     Ok(duration)
+}
+
+/// `2`, `all`.
+fn acks(text: &str) -> anyhow::Result<Acks> {
+    match text {
+        "all" => Ok(Acks::All),
+        number => number.parse().map(Acks::Number).context("write it like 1, or all"),
+    }
+}
+
+/// `redis.example.org:6379`, `10.0.0.1`, `[::1]:6379`.
+fn host_and_port(text: &str, default: u16) -> Option<(String, u16)> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => rest.split_once(']')?,
+        None => text.split_at(text.find(':').unwrap_or(text.len())),
+    };
+    let port = if port.is_empty() { Some(default) } else { port.strip_prefix(':')?.parse().ok() };
+    let plain = !host.is_empty() && !host.contains(['/', '@', ' ']);
+    port.filter(|port| plain && *port > 0).map(|port| (host.to_owned(), port))
 }
 
 /// `10.0.0.0/8`, `::1`.

@@ -1,25 +1,30 @@
 //! Redis, as the ledger and the blobs use it: connections that come back by themselves, and how much room there is.
 //!
-//! What kind of Redis it is (one node, by now) is known here alone. It knows neither shares nor chunks.
+//! What kind of Redis it is (one node, or a master that Sentinels watch) is known here alone. It knows neither shares nor chunks.
 
+mod acks;
 mod link;
 mod room;
 mod script;
+mod sentinel;
 mod start;
+mod topology;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, RedisResult, Value};
+use ::redis::{Cmd, Pipeline, RedisError, Value};
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
+use acks::Acks;
 use link::Link;
 pub(crate) use room::{RESERVED, Room};
 pub(crate) use script::{Call, Script};
 pub use start::connect;
+use topology::{Node, Topology};
 
 /// How long the answer to a transition may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -43,14 +48,16 @@ pub struct Settings {
     pub has_blobs: bool,
     /// Whether to run on a Redis that evicts keys when it is full, and with them somebody's share.
     pub allow_eviction: bool,
+    /// How many replicas must have a transition that is acknowledged to a client.
+    pub acks: u32,
     /// How long to wait for a Redis that isn't there yet at the start.
     pub patience: Duration,
 }
 
-/// One Redis server.
+/// One Redis server, or several that are one Redis.
 #[derive(Clone)]
 pub enum Server {
-    /// `redis://[[user]:password@]host[:port][/db]`, or `redis+unix:///path`.
+    /// `redis://[[user]:password@]host[:port][/db]`, `rediss://…` for TLS, or `redis+unix:///path`.
     Url(String),
     /// The same in parts.
     Parts {
@@ -65,12 +72,31 @@ pub enum Server {
         /// As `requirepass` or the user's ACL has it.
         password: Option<String>,
     },
+    /// Whichever server these Sentinels call the master.
+    Sentinels {
+        /// Name or address of each Sentinel, and its port.
+        sentinels: Vec<(String, u16)>,
+        /// Whether Sentinels and Redis are spoken to over TLS.
+        tls: bool,
+        /// What the Sentinels call the master.
+        name: String,
+        /// The Sentinels' own password.
+        sentinel_password: Option<String>,
+        /// The number of the master's database.
+        db: i64,
+        /// With Redis 6 and later.
+        username: Option<String>,
+        /// As the master has it, and each replica that may become one.
+        password: Option<String>,
+    },
 }
 
 /// A connected Redis. It reconnects by itself; dropped, it stops doing so.
 pub struct Redis {
     ledger: Pool,
     bulk: Pool,
+    /// Where replicas must acknowledge.
+    acks: Option<Arc<Acks>>,
     under_way: Arc<Semaphore>,
     room: Arc<Room>,
     _sampler: AbortOnDropHandle<()>,
@@ -85,6 +111,34 @@ impl Redis {
     /// Runs a transition: one round trip.
     pub(crate) async fn run(&self, call: &Call<'_>) -> Result<Value, Failure> {
         Ok(self.ledger.link().run(call).await?)
+    }
+
+    /// Whether replicas must acknowledge.
+    pub(crate) fn wants_acks(&self) -> bool {
+        self.acks.is_some()
+    }
+
+    /// How many replicas there are, and how many must acknowledge; `None` where those are there.
+    pub(crate) fn lacks_replicas(&self) -> Option<(u32, u32)> {
+        self.acks.as_ref().and_then(|acks| acks.lacks())
+    }
+
+    /// Runs a transition that writes, and waits for the replicas: gives its answer, and whether enough of them have it.
+    pub(crate) async fn run_acknowledged(&self, call: &Call<'_>) -> Result<(Value, Result<(), Failure>), Failure> {
+        let Some(acks) = &self.acks else { return Ok((self.run(call).await?, Ok(()))) };
+        let send = async |command: Cmd| acks.send(&pipeline(vec![command])).await;
+        let (answers, acknowledged) = match send(call.by_hash().clone()).await {
+            Err(error) if script::is_unknown(&error) => send(call.by_text()).await?,
+            result => result?,
+        };
+        Ok((answers.into_iter().next().unwrap_or(Value::Nil), acknowledged))
+    }
+
+    /// Sends small commands, of which at least one writes, and waits for the replicas; gives their answers in order.
+    pub(crate) async fn ask_acknowledged(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, Failure> {
+        let Some(acks) = &self.acks else { return self.bulk_all(commands).await };
+        let (answers, acknowledged) = acks.send(&pipeline(commands)).await?;
+        acknowledged.map(|()| answers)
     }
 
     /// Sends one small command.
@@ -143,7 +197,12 @@ struct Pool {
 }
 
 impl Pool {
-    fn new(topology: &Topology, size: usize, within: Duration, mut first: Option<MultiplexedConnection>) -> Self {
+    fn new(
+        topology: &Topology,
+        size: usize,
+        within: Duration,
+        mut first: Option<(Node, MultiplexedConnection)>,
+    ) -> Self {
         let links = (0..size).map(|_| Link::new(topology.clone(), within, first.take())).collect();
         Self { links, turn: AtomicUsize::new(0) }
     }
@@ -163,6 +222,13 @@ pub(crate) enum Failure {
     Full,
     /// It is away, can't write, or did not understand: in words, without any of the data.
     Unavailable(String),
+    /// It was done, but fewer replicas than must have it have it by now.
+    Unacknowledged {
+        /// So many have it.
+        by: u32,
+        /// So many must.
+        of: u32,
+    },
 }
 
 impl From<RedisError> for Failure {
@@ -175,30 +241,5 @@ impl From<RedisError> for Failure {
             Some(code) => format!("redis: {code}"),
             None => format!("redis: {}", error.category()),
         })
-    }
-}
-
-/// Opens connections to whichever node takes writes.
-#[derive(Clone)]
-struct Topology {
-    node: Client,
-}
-
-impl Topology {
-    async fn open(&self, within: Duration) -> RedisResult<MultiplexedConnection> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(Duration::from_secs(1)))
-            .set_response_timeout(Some(within))
-            .set_pipeline_buffer_size(1024);
-        let opening = async {
-            let mut connection = self.node.get_multiplexed_async_connection_with_config(&config).await?;
-            // A Redis that is still loading its data accepts connections and refuses everything else.
-            let _: Value = ::redis::cmd("PING").query_async(&mut connection).await?;
-            Ok(connection)
-        };
-        match tokio::time::timeout(Duration::from_secs(2), opening).await {
-            Ok(result) => result,
-            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
-        }
     }
 }

@@ -188,6 +188,7 @@ async fn connect(config: &Config) -> anyhow::Result<Arc<Store>> {
             max_storage: config.max_storage(),
             has_blobs: config.blobs_url.is_none(),
             allow_eviction: config.redis_allow_eviction,
+            acks: config.redis_acks(),
             patience: REDIS_PATIENCE,
         };
         let redis = redis::connect(&settings).await?;

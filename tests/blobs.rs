@@ -10,6 +10,10 @@ mod redis_server;
 #[path = "servers/s3.rs"]
 mod s3_server;
 
+#[path = "servers/sentinels.rs"]
+#[allow(dead_code, reason = "the tests of failovers use the rest")]
+mod sentinel_servers;
+
 mod blobs {
     pub mod ends;
     pub mod given;
@@ -26,8 +30,6 @@ use onetimeshare::blobs::Blobs;
 pub struct World {
     pub here: Arc<dyn Blobs>,
     pub there: Arc<dyn Blobs>,
-    /// Whether it can tell that it is full before it is.
-    pub bounded: bool,
     _held: Box<dyn Any + Send>,
 }
 
@@ -37,7 +39,17 @@ async fn redis() -> World {
     let server = redis_server::RedisServer::start(&[]);
     let here = Arc::new(RedisBlobs::new(server.connect().await));
     let there = Arc::new(RedisBlobs::new(server.connect().await));
-    World { here, there, bounded: true, _held: Box::new(server) }
+    World { here, there, _held: Box::new(server) }
+}
+
+/// A database of its own on a group that every promise shares, where each replica must acknowledge.
+async fn sentinels() -> World {
+    use onetimeshare::blobs::redis::RedisBlobs;
+
+    let (group, db) = sentinel_servers::shared();
+    let here = Arc::new(RedisBlobs::new(group.connect(2, db).await));
+    let there = Arc::new(RedisBlobs::new(group.connect(2, db).await));
+    World { here, there, _held: Box::new(group) }
 }
 
 async fn files() -> World {
@@ -46,7 +58,7 @@ async fn files() -> World {
     let folder = tempfile::tempdir().expect("a folder");
     let here = Arc::new(Files::open(folder.path()).expect("a store"));
     let there = Arc::new(Files::open(folder.path()).expect("a store"));
-    World { here, there, bounded: true, _held: Box::new(folder) }
+    World { here, there, _held: Box::new(folder) }
 }
 
 async fn bucket() -> World {
@@ -65,12 +77,13 @@ async fn world_in(server: s3_server::S3Server) -> World {
 
     let open = || Objects::open(s3_server::BUCKET, "some/prefix", "0123456789abcdef", server.variables());
     let (here, there) = (Arc::new(open().await.expect("a bucket")), Arc::new(open().await.expect("a bucket")));
-    World { here, there, bounded: false, _held: Box::new(server) }
+    World { here, there, _held: Box::new(server) }
 }
 
 macro_rules! promises {
     ($($room:ident: $($promise:ident)+;)+) => {
         promises!(on redis: $($($room $promise)+)+);
+        promises!(on sentinels: $($($room $promise)+)+);
         promises!(on files: $($($room $promise)+)+);
         promises!(on bucket: $($($room $promise)+)+);
         promises!(on failing_bucket: $($($room $promise)+)+);

@@ -8,6 +8,10 @@
 #[path = "servers/redis.rs"]
 mod redis_server;
 
+#[path = "servers/sentinels.rs"]
+#[allow(dead_code, reason = "the tests of failovers use the rest")]
+mod sentinel_servers;
+
 mod ledger {
     pub mod budget;
     pub mod ends;
@@ -43,6 +47,16 @@ async fn redis() -> World {
     World { here, there, _held: Box::new(server) }
 }
 
+/// A database of its own on a group that every promise shares, where each replica must acknowledge.
+async fn sentinels() -> World {
+    use onetimeshare::ledger::redis::RedisLedger;
+
+    let (group, db) = sentinel_servers::shared();
+    let here = Arc::new(RedisLedger::new(group.connect(2, db).await));
+    let there = Arc::new(RedisLedger::new(group.connect(2, db).await));
+    World { here, there, _held: Box::new(group) }
+}
+
 async fn embedded() -> World {
     use onetimeshare::ledger::sqlite::Sqlite;
 
@@ -54,6 +68,7 @@ async fn embedded() -> World {
 macro_rules! promises {
     ($($room:ident: $($promise:ident)+;)+) => {
         promises!(on redis: $($($room $promise)+)+);
+        promises!(on sentinels: $($($room $promise)+)+);
         promises!(on embedded: $($($room $promise)+)+);
     };
     (on $backend:ident: $($room:ident $promise:ident)+) => {

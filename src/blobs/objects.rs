@@ -31,6 +31,8 @@ use crate::share::{ShareId, Timestamp};
 
 /// Bytes in an object at the most. A reader relies on no object being longer: raise it only with what is stored in mind.
 const OBJECT: u64 = 8 << 20;
+/// Bytes in a blob at the most: an offset has twelve hexadecimal digits in a name.
+const MOST: u64 = 1 << 48;
 /// Objects that all writers together have on their way.
 const OBJECTS_UNDER_WAY: usize = 4;
 /// Pieces that one reader has under way or waiting.
@@ -160,9 +162,9 @@ impl Blobs for Objects {
         }
     }
 
-    async fn room(&self, _bytes: u64) -> Result<()> {
-        // A bucket does not tell. Where a quota ends it, writing does.
-        Ok(())
+    async fn room(&self, bytes: u64) -> Result<()> {
+        // A bucket does not tell: where a quota ends it, writing does. Only names are bounded.
+        if bytes > MOST { Err(Error::Full) } else { Ok(()) }
     }
 
     async fn all(&self) -> Result<Vec<ShareId>> {

@@ -8,23 +8,28 @@ use ::redis::io::tcp::TcpSettings;
 use ::redis::{
     Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError, Value,
 };
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::acks::Acks;
 use super::link::Link;
 use super::room::{Memory, Room, field, text};
 use super::script::Script;
-use super::{
-    ANSWER_WITHIN, BULK_LINKS, BULK_WITHIN, CHUNKS_UNDER_WAY, LEDGER_LINKS, Pool, Redis, Server, Settings, Topology,
-};
+use super::sentinel::Sentinels;
+use super::topology::{Node, Topology};
+use super::{ANSWER_WITHIN, BULK_LINKS, BULK_WITHIN, CHUNKS_UNDER_WAY, LEDGER_LINKS, Pool, Redis, Server, Settings};
 
 /// Connects to Redis; waits for one that isn't there yet, as long as `settings.patience` says.
 ///
-/// An error is one clear line: a wrong password, nobody there, or a Redis that evicts what it keeps.
+/// An error is one clear line: a wrong password, nobody there, Sentinels that know no such master, a certificate that isn't
+/// trusted, or a Redis that evicts what it keeps.
 pub async fn connect(settings: &Settings) -> anyhow::Result<Arc<Redis>> {
-    let topology = Topology { node: client(&settings.server)? };
-    let mut connection = first_connection(&topology, settings.patience).await?;
+    // Only fails where one is chosen already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let mut patience = Patience::new(settings.patience);
+    let topology = topology(&settings.server, &mut patience).await?;
+    let (node, mut connection) = first_connection(&topology, &mut patience).await?;
     let memory = Memory::ask(&mut connection).await.context("Redis does not answer INFO")?;
     if memory.evicts() && !settings.allow_eviction {
         bail!(
@@ -35,17 +40,20 @@ pub async fn connect(settings: &Settings) -> anyhow::Result<Arc<Redis>> {
     warn_of_what_a_crash_would_lose(&mut connection).await;
     let room = Arc::new(Room::new(settings.max_storage, settings.has_blobs));
     room.take(&memory);
-    let sampler = tokio::spawn(sample(Link::new(topology.clone(), ANSWER_WITHIN, None), Arc::clone(&room)));
+    let acks = (settings.acks > 0).then(|| Arc::new(Acks::new(topology.clone(), settings.acks)));
+    let link = Link::new(topology.clone(), ANSWER_WITHIN, None);
+    let sampler = tokio::spawn(sample(link, Arc::clone(&room), acks.clone()));
     Ok(Arc::new(Redis {
-        ledger: Pool::new(&topology, LEDGER_LINKS, ANSWER_WITHIN, Some(connection)),
+        ledger: Pool::new(&topology, LEDGER_LINKS, ANSWER_WITHIN, Some((node, connection))),
         bulk: Pool::new(&topology, BULK_LINKS, BULK_WITHIN, None),
+        acks,
         under_way: Arc::new(Semaphore::new(CHUNKS_UNDER_WAY)),
         room,
         _sampler: AbortOnDropHandle::new(sampler),
     }))
 }
 
-fn client(server: &Server) -> anyhow::Result<Client> {
+async fn topology(server: &Server, patience: &mut Patience) -> anyhow::Result<Topology> {
     let info = match server {
         // The driver's own words for a bad address may repeat it, password and all.
         Server::Url(url) => url.as_str().into_connection_info().map_err(|error| {
@@ -55,26 +63,63 @@ fn client(server: &Server) -> anyhow::Result<Client> {
             )
         })?,
         Server::Parts { host, port, db, username, password } => {
-            let mut login = RedisConnectionInfo::default().set_db(*db);
-            if let Some(username) = username {
-                login = login.set_username(username);
-            }
-            if let Some(password) = password {
-                login = login.set_password(password);
-            }
-            ConnectionAddr::Tcp(host.clone(), *port).into_connection_info()?.set_redis_settings(login)
+            address(host, *port, false)?.set_redis_settings(login(*db, username.as_deref(), password.as_deref()))
+        }
+        Server::Sentinels { sentinels, tls, name, sentinel_password, db, username, password } => {
+            let sentinels = sentinels.iter().map(|(host, port)| {
+                Ok(address(host, *port, *tls)?.set_redis_settings(login(0, None, sentinel_password.as_deref())))
+            });
+            let sentinels = sentinels.collect::<anyhow::Result<Vec<_>>>()?;
+            let master = address("", 0, *tls)?;
+            let master = master.set_redis_settings(login(*db, username.as_deref(), password.as_deref()));
+            return Ok(Topology::Sentinels(Arc::new(Sentinels::find(&sentinels, name, master, patience).await?)));
         }
     };
-    let info: ConnectionInfo = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
-    Client::open(info).context("the Redis address can't be used")
+    let info = info.set_tcp_settings(tcp());
+    Ok(Topology::One(Node::only(Client::open(info).context("the Redis address can't be used")?)))
 }
 
-async fn first_connection(topology: &Topology, patience: Duration) -> anyhow::Result<MultiplexedConnection> {
-    let began = Instant::now();
-    let mut pause = Duration::from_millis(100);
+fn address(host: &str, port: u16, tls: bool) -> anyhow::Result<ConnectionInfo> {
+    let host = host.to_owned();
+    let address = match tls {
+        true => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+        false => ConnectionAddr::Tcp(host, port),
+    };
+    Ok(address.into_connection_info()?.set_tcp_settings(tcp()))
+}
+
+fn login(db: i64, username: Option<&str>, password: Option<&str>) -> RedisConnectionInfo {
+    let mut login = RedisConnectionInfo::default().set_db(db);
+    if let Some(username) = username {
+        login = login.set_username(username);
+    }
+    if let Some(password) = password {
+        login = login.set_password(password);
+    }
+    login
+}
+
+/// An error where a connection failed for the other side's certificate.
+pub(super) fn refuse_untrusted(whose: &str, why: &str) -> anyhow::Result<()> {
+    ensure!(
+        !why.contains("certificate"),
+        "{whose} certificate isn't trusted ({why}): name a file with its CA in SSL_CERT_FILE"
+    );
+    Ok(())
+}
+
+fn tcp() -> TcpSettings {
+    TcpSettings::default().set_nodelay(true)
+}
+
+async fn first_connection(
+    topology: &Topology,
+    patience: &mut Patience,
+) -> anyhow::Result<(Node, MultiplexedConnection)> {
     loop {
-        let error = match topology.open(ANSWER_WITHIN).await {
-            Ok(connection) => return Ok(connection),
+        let node = topology.node();
+        let error = match node.open(ANSWER_WITHIN).await {
+            Ok(connection) => return Ok((node, connection)),
             Err(error) => error,
         };
         if is_refusal(&error) {
@@ -83,21 +128,41 @@ async fn first_connection(topology: &Topology, patience: Duration) -> anyhow::Re
         if matches!(error.kind(), ErrorKind::InvalidClientConfig) {
             bail!("the Redis settings can't be used: {}", reason(&error));
         }
-        if began.elapsed() + pause > patience {
-            bail!("Redis can't be reached: {}", reason(&error));
-        }
-        tracing::warn!(reason = reason(&error), "Redis can't be reached yet; trying again");
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(2));
+        let why = reason(&error);
+        refuse_untrusted("Redis'", &why)?;
+        patience.wait("Redis can't be reached", &why).await?;
     }
 }
 
-fn is_refusal(error: &RedisError) -> bool {
+/// What is left of the time in which all that must be there may come.
+pub(super) struct Patience {
+    until: Instant,
+    pause: Duration,
+}
+
+impl Patience {
+    fn new(patience: Duration) -> Self {
+        Self { until: Instant::now() + patience, pause: Duration::from_millis(100) }
+    }
+
+    /// Waits before another attempt; an error where there is no time for one.
+    pub(super) async fn wait(&mut self, what: &str, why: &str) -> anyhow::Result<()> {
+        if Instant::now() + self.pause > self.until {
+            bail!("{what}: {why}");
+        }
+        tracing::warn!(why, "{what}; trying again");
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(Duration::from_secs(2));
+        Ok(())
+    }
+}
+
+pub(super) fn is_refusal(error: &RedisError) -> bool {
     error.kind() == ErrorKind::AuthenticationFailed
         || matches!(error.code(), Some("WRONGPASS" | "NOAUTH" | "NOPERM" | "NOPERMISSION"))
 }
 
-fn reason(error: &RedisError) -> String {
+pub(super) fn reason(error: &RedisError) -> String {
     match (error.code(), error.detail()) {
         (Some(code), _) => code.to_owned(),
         (None, Some(detail)) => detail.to_owned(),
@@ -129,7 +194,7 @@ async fn warn_of_what_a_crash_would_lose(connection: &mut MultiplexedConnection)
     }
 }
 
-async fn sample(link: Link, room: Arc<Room>) {
+async fn sample(link: Link, room: Arc<Room>, acks: Option<Arc<Acks>>) {
     let sweep = Script::new(include_str!("sweep.lua"));
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -137,6 +202,11 @@ async fn sample(link: Link, room: Arc<Room>) {
         ticks.tick().await;
         if let Err(error) = room.sample(&link, &sweep).await {
             tracing::debug!(error = error.category(), "no sample of Redis' memory");
+        }
+        if let Some(acks) = &acks
+            && let Err(error) = acks.sample(&link).await
+        {
+            tracing::debug!(error = error.category(), "no count of Redis' replicas");
         }
     }
 }

@@ -64,6 +64,10 @@ async fn free_orphans(store: Arc<Store>) {
 /// Frees all that is due. Several servers may sweep one store at once.
 async fn sweep(store: &Store) -> Result<()> {
     loop {
+        if store.ledger.due(now()).await?.is_empty() {
+            return Ok(());
+        }
+        store.ledger.confirm().await?;
         let mut freed = 0;
         for (id, ended) in store.ledger.due(now()).await? {
             if let Err(error) = store.blobs.free(&id, 0).await {

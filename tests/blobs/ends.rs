@@ -40,7 +40,7 @@ pub async fn what_is_kept_can_be_read(world: World) {
 
 pub async fn what_can_not_fit_has_no_room(world: World) {
     assert_eq!(world.here.room(1).await, Ok(()));
-    assert_eq!(world.here.room(1 << 60).await, if world.bounded { Err(Error::Full) } else { Ok(()) });
+    assert_eq!(world.here.room(1 << 60).await, Err(Error::Full));
 }
 
 pub async fn blobs_say_that_they_answer(world: World) {

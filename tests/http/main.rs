@@ -2,6 +2,13 @@
 //!
 //! Every case that depends on the store runs on both of them.
 
+#[path = "../servers/redis.rs"]
+#[allow(dead_code, unreachable_pub, reason = "other suites use the rest")]
+mod redis_server;
+#[path = "../servers/sentinels.rs"]
+#[allow(dead_code, unreachable_pub, reason = "other suites use the rest")]
+mod sentinels;
+
 mod client;
 mod sender;
 mod server;
@@ -29,6 +36,7 @@ mod assets;
 mod canary;
 mod claims;
 mod crash;
+mod failover;
 mod hostile;
 mod languages;
 mod lifecycle;
@@ -42,4 +50,5 @@ mod previews;
 mod receipts;
 mod redis_down;
 mod replicas;
+mod tls;
 mod tus;

@@ -37,6 +37,7 @@ impl RedisServer {
             max_storage: Some(1 << 40),
             has_blobs: true,
             allow_eviction: false,
+            acks: 0,
             patience: Duration::ZERO,
         }
     }
@@ -48,6 +49,13 @@ impl RedisServer {
     #[allow(dead_code, reason = "not every suite ends its Redis")]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Stops it as it is, or lets it go on: `STOP`, `CONT`.
+    #[allow(dead_code, reason = "not every suite ends its Redis")]
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.process.id().to_string()).status();
+        assert!(sent.expect("kill runs").success(), "kill -{name}");
     }
 
     /// As by `kill -9`.

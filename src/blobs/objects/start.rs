@@ -41,6 +41,9 @@ impl Objects {
     }
 }
 
+/// How the driver lets people say yes.
+const YES: [&str; 5] = ["true", "1", "yes", "y", "on"];
+
 /// The bucket, and where it is in words.
 fn client(name: &str, variables: Vec<(String, String)>) -> anyhow::Result<(AmazonS3, String)> {
     // What the environment says of the client's times stands over these.
@@ -57,7 +60,8 @@ fn client(name: &str, variables: Vec<(String, String)>) -> anyhow::Result<(Amazo
     let builder = builder.with_bucket_name(name);
     let set = |key| builder.get_config_value(&key);
     let endpoint = set(AmazonS3ConfigKey::S3Endpoint).or_else(|| set(AmazonS3ConfigKey::Endpoint));
-    let plain = set(AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp)).is_some_and(|allowed| allowed == "true");
+    let plain =
+        set(AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp)).is_some_and(|allowed| YES.contains(&&*allowed));
     if let Some(endpoint) = &endpoint {
         let secure = endpoint.starts_with("https://");
         ensure!(secure || endpoint.starts_with("http://"), "AWS_ENDPOINT is not of the form https://host[:port]");
