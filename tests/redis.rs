@@ -435,3 +435,15 @@ async fn bytes_that_lie_elsewhere_take_no_room_and_are_summed_up() {
     ledger.abandon(&open.id, &open.token, now()).await.unwrap();
     assert_eq!(ledger.outstanding().await, Ok(0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_without_its_replicas_confirms_nothing_of_bytes_that_lie_elsewhere() {
+    let server = RedisServer::start(&[]);
+    let ledger = async |has_blobs, acks| {
+        let settings = Settings { has_blobs, acks, ..server.settings() };
+        RedisLedger::new(connect(&settings).await.unwrap())
+    };
+    assert_eq!(ledger(false, 1).await.confirm().await, Err(Error::Unacknowledged { by: 0, of: 1 }));
+    assert_eq!(ledger(true, 1).await.confirm().await, Ok(()));
+    assert_eq!(ledger(false, 0).await.confirm().await, Ok(()));
+}

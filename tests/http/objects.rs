@@ -110,6 +110,7 @@ fn assert_is_read_from_anywhere(server: &Server, address: &str, sealed: &Sealed)
 wherever_the_bytes_are! {
     fn a_share_arrives_whole_and_leaves_nothing(store, place) {
         let server = place.serve(store);
+        assert_eq!(server.get("/api/v1/config").send().is(200).json()["max_size"], 10_u64 << 30);
         let sealed = Sealed::new(&bytes(30 * MIB));
         let upload = Upload::create(&server, &sealed, 1);
         send_in_pieces(&server, &upload, &sealed, &PIECES);
@@ -351,6 +352,22 @@ fn memory_stays_bounded_with_16_uploads_at_once() {
     let uploads = server.peak().saturating_sub(before);
     println!("{} MiB before, {} MiB more for 16 uploads of 24 MiB", before / MIB as u64, uploads / MIB as u64);
     assert!(uploads < 160 * MIB as u64, "{} MiB more", uploads / MIB as u64);
+}
+
+#[test]
+fn a_stalled_reader_holds_little() {
+    let s3 = S3Server::start();
+    let server = Server::with_variables(Store::Embedded, &["--blobs-url", &s3.url()], s3.variables());
+    let sealed = Sealed::new(&bytes(16 * MIB));
+    let upload = Upload::publish(&server, &sealed, 20);
+    let addresses: Vec<String> = (0..20).map(|_| upload.claimed(&server, &sealed)).collect();
+    let before = server.peak();
+    let mut stalled: Vec<_> = addresses.iter().map(|address| server.get(address).open().unwrap()).collect();
+    stalled.iter_mut().for_each(|live| assert!(live.exactly(1000).is_ok()));
+    server.get("/healthz").send().is(200);
+    let grown = server.peak().saturating_sub(before);
+    println!("{} MiB more for 20 readers that stand still", grown / MIB as u64);
+    assert!(grown < 120 * MIB as u64, "{} MiB for 20 of 16 MiB", grown / MIB as u64);
 }
 
 /// Starts a server that must refuse to, and gives what it said.
