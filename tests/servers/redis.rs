@@ -35,6 +35,7 @@ impl RedisServer {
         Settings {
             server: Server::Url(format!("redis://127.0.0.1:{}", self.port)),
             max_storage: Some(1 << 40),
+            has_blobs: true,
             allow_eviction: false,
             acks: 0,
             patience: Duration::ZERO,
