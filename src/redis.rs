@@ -44,6 +44,8 @@ pub struct Settings {
     pub server: Server,
     /// The most that Redis may hold, in bytes; its own `maxmemory` counts where that is less.
     pub max_storage: Option<u64>,
+    /// Whether sealed bytes are kept in it too, and not only records.
+    pub has_blobs: bool,
     /// Whether to run on a Redis that evicts keys when it is full, and with them somebody's share.
     pub allow_eviction: bool,
     /// How many replicas must have a transition that is acknowledged to a client.

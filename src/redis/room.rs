@@ -18,6 +18,8 @@ const MIB: u64 = 1024 * 1024;
 /// A view of the room that is at most a second old, but for what this process wrote since.
 pub(crate) struct Room {
     max_storage: u64,
+    /// Whether sealed bytes are kept here, or only records.
+    has_blobs: bool,
     limit: AtomicU64,
     used: AtomicU64,
     reserved: AtomicU64,
@@ -27,10 +29,11 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    pub(super) fn new(max_storage: Option<u64>) -> Self {
+    pub(super) fn new(max_storage: Option<u64>, has_blobs: bool) -> Self {
         let max_storage = max_storage.unwrap_or(u64::MAX);
         Self {
             max_storage,
+            has_blobs,
             limit: AtomicU64::new(max_storage),
             used: AtomicU64::new(0),
             reserved: AtomicU64::new(0),
@@ -45,9 +48,20 @@ impl Room {
         self.limit.load(Ordering::Relaxed).saturating_sub(used)
     }
 
-    /// Whether `bytes` more fit beside everything reserved.
+    /// Whether sealed bytes are kept here, or only records.
+    pub(crate) fn has_blobs(&self) -> bool {
+        self.has_blobs
+    }
+
+    /// Bytes that uploads may reserve. Where they go elsewhere, all that is reserved is only summed up here.
+    pub(crate) fn for_blobs(&self) -> u64 {
+        if self.has_blobs { self.free() } else { i64::MAX as u64 }
+    }
+
+    /// Whether `bytes` more fit beside everything that is reserved here.
     pub(crate) fn fits(&self, bytes: u64) -> bool {
-        bytes.saturating_add(self.reserved.load(Ordering::Relaxed)) <= self.free()
+        let reserved = if self.has_blobs { self.reserved.load(Ordering::Relaxed) } else { 0 };
+        bytes.saturating_add(reserved) <= self.free()
     }
 
     /// Counts what was written since the last sample.
@@ -149,7 +163,7 @@ mod tests {
 
     #[test]
     fn the_smaller_limit_counts_and_so_does_what_was_written_since() {
-        let room = Room::new(Some(10 * MIB));
+        let room = Room::new(Some(10 * MIB), true);
         room.take(&memory(4 * MIB, 64 * MIB));
         assert_eq!(room.free(), 6 * MIB);
         room.wrote(MIB);
@@ -157,6 +171,16 @@ mod tests {
         assert!(!room.fits(5 * MIB + 1));
         room.take(&memory(MIB, 8 * MIB));
         assert_eq!(room.free(), 5 * MIB);
+    }
+
+    #[test]
+    fn what_is_kept_elsewhere_takes_no_room() {
+        let room = Room::new(None, false);
+        room.take(&memory(4 * MIB, 64 * MIB));
+        room.reserved.store(1 << 40, Ordering::Relaxed);
+        assert!(room.for_blobs() > 1 << 60);
+        assert!(room.fits(MIB));
+        assert!(!room.fits(60 * MIB));
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub async fn connect(settings: &Settings) -> anyhow::Result<Arc<Redis>> {
         );
     }
     warn_of_what_a_crash_would_lose(&mut connection).await;
-    let room = Arc::new(Room::new(settings.max_storage));
+    let room = Arc::new(Room::new(settings.max_storage, settings.has_blobs));
     room.take(&memory);
     let acks = (settings.acks > 0).then(|| Arc::new(Acks::new(topology.clone(), settings.acks)));
     let link = Link::new(topology.clone(), ANSWER_WITHIN, None);
