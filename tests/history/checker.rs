@@ -15,6 +15,8 @@ pub enum Finding {
     Lost,
     /// A claim was granted, and later it was not known or its bytes were not there.
     GrantLost,
+    /// A claim was served twice its size, and what is left may not be read: interruptions have a limit.
+    Spent,
     /// What was read is not what was sent.
     WrongBytes,
     /// A claim was granted after the sender was told that the share is withdrawn.
@@ -144,6 +146,9 @@ impl<'a> Share<'a> {
 
     /// A read or a finish that was refused: the claim was never granted, or is over.
     fn unknown(&self, op: &Op, token: &str) -> Option<Why> {
+        if op.status == 429 {
+            return Some((Finding::Spent, format!("the budget of {token} is spent at {}", op.ended)));
+        }
         let over = self.may_be(op, |deed| *deed == Deed::Finish { token: token.to_owned() });
         let lost = self.was_granted(op, token) && !over;
         lost.then(|| (Finding::GrantLost, format!("{:?} refused at {} with {}", op.deed, op.ended, op.status)))

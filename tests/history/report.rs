@@ -46,6 +46,7 @@ fn found(outcome: &run::Outcome) -> String {
         (Finding::WrongBytes, "with wrong bytes"),
         (Finding::Revived, "granted after revocation"),
         (Finding::FinishLost, "with a finish lost"),
+        (Finding::Spent, "with a budget spent"),
     ];
     let count = |is_it: &dyn Fn(&Finding) -> bool| {
         let found = outcome.found.iter().filter(|found| is_it(&found.finding));
