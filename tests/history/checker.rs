@@ -368,6 +368,12 @@ mod tests {
     }
 
     #[test]
+    fn a_budget_that_is_spent_is_told_apart() {
+        let spent = Op { status: 429, ..read(40, "a", None, Refused) };
+        assert_finds(&[publish(0, 1, Ok), claim(20, "a", Ok), spent], Some(Finding::Spent));
+    }
+
+    #[test]
     fn shares_are_looked_at_apart() {
         let other = |op: Op| Op { share: "another".to_owned(), ..op };
         let ops = [publish(0, 1, Ok), other(publish(0, 1, Ok)), claim(20, "a", Ok), other(claim(20, "b", Ok))];

@@ -196,9 +196,9 @@ impl<'a> Client<'a> {
             let deed = if at.is_none_or(|at| at == run.len()) { published.clone() } else { Deed::Upload };
             let outcome = call.done(&share.id, deed, &answer);
             match (outcome, at) {
-                (Outcome::Ok, Some(at)) if at == run.len() => return Some(share),
                 (Outcome::Ok, Some(at)) => {
-                    if self.patch(&share, &location, &run, at, errand.slowly, &published) {
+                    let whole = at == run.len();
+                    if whole || self.patch(&share, &location, &run, at, errand.slowly, &published) {
                         return Some(share);
                     }
                 }
