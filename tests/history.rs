@@ -45,7 +45,7 @@ fn nothing_is_lost_or_granted_twice_while_everything_fails() {
     let acks: String = set("HISTORY_ACKS", "all".to_owned());
     let settings = Settings {
         seed: set("HISTORY_SEED", 1),
-        time: Duration::from_secs(set("HISTORY_SECONDS", 25)),
+        time: Duration::from_secs(set("HISTORY_SECONDS", 15)),
         shares: set("HISTORY_SHARES", 40),
         shape: Shape::of(&acks),
     };
