@@ -5,7 +5,7 @@ mod modules;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use axum::extract::Path;
 use axum::http::{HeaderMap, header};
@@ -48,8 +48,15 @@ struct Assets {
 struct Asset {
     media_type: &'static str,
     plain: Bytes,
-    /// Only where it is smaller.
-    gzip: Option<Bytes>,
+    /// Made when it is first asked for, and only where it is smaller.
+    gzip: OnceLock<Option<Bytes>>,
+}
+
+impl Asset {
+    fn gzip(&self) -> Option<&Bytes> {
+        let compress = || Some(gzip(&self.plain, Compression::best())).filter(|gzip| gzip.len() < self.plain.len());
+        self.gzip.get_or_init(compress).as_ref()
+    }
 }
 
 impl Assets {
@@ -73,8 +80,7 @@ impl Assets {
         });
         let files = files.into_iter().filter_map(|(path, plain)| {
             let media_type = media_type(&path)?;
-            let gzip = Some(gzip(&plain, Compression::best())).filter(|gzip| gzip.len() < plain.len());
-            Some((path, Asset { media_type, plain, gzip }))
+            Some((path, Asset { media_type, plain, gzip: OnceLock::new() }))
         });
         Self { prefix, files: files.collect() }
     }
@@ -134,7 +140,7 @@ fn answer(path: &str, headers: &HeaderMap, cache: &'static str) -> Result<Respon
     let asset = ASSETS.files.get(path).ok_or(Error::NotFound)?;
     let about =
         [(header::CONTENT_TYPE, asset.media_type), (header::CACHE_CONTROL, cache), (header::VARY, "Accept-Encoding")];
-    let mut answer = match asset.gzip.as_ref().filter(|_| takes_gzip(headers)) {
+    let mut answer = match takes_gzip(headers).then(|| asset.gzip()).flatten() {
         Some(gzip) => (about, [(header::CONTENT_ENCODING, "gzip")], gzip.clone()).into_response(),
         None => (about, asset.plain.clone()).into_response(),
     };

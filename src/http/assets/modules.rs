@@ -1,6 +1,6 @@
 //! Scripts as modules: which import which, and the texts that they say.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::LazyLock;
 
 use bytes::Bytes;
@@ -10,8 +10,10 @@ use crate::text::Lang;
 
 /// Each script with what it needs at once: its imports, their imports and so on, without itself, by path.
 static IMPORTED: LazyLock<BTreeMap<&str, BTreeSet<String>>> = LazyLock::new(|| {
-    let scripts = ASSETS.files.keys().filter(|path| is_script(path));
-    scripts.map(|path| (path.as_str(), reachable(path, code))).collect()
+    let scripts = || ASSETS.files.keys().filter(|path| is_script(path));
+    let imports: BTreeMap<&str, Vec<&str>> = scripts().map(|path| (path.as_str(), imports(code(path)))).collect();
+    let imports = |path: &str| imports.get(path).cloned().unwrap_or_default();
+    scripts().map(|path| (path.as_str(), reachable(path, imports))).collect()
 });
 
 /// What a script needs at once, by path; browsers would otherwise learn of it one import after the other.
@@ -34,10 +36,10 @@ pub(super) fn words_path(lang: Lang) -> String {
 pub(super) fn words(lang: Lang, scripts: &[Bytes]) -> String {
     let scripts: Vec<_> = scripts.iter().map(|script| String::from_utf8_lossy(script)).collect();
     let built: BTreeSet<&str> = scripts.iter().flat_map(|code| built(code)).collect();
-    let names = |key: &str| scripts.iter().any(|code| code.contains(&format!("\"{key}\"")));
+    let quoted: HashSet<&str> = scripts.iter().flat_map(|code| code.split('"')).collect();
     let said = |key: &str| {
         let stem = key.strip_suffix(".one").or(key.strip_suffix(".other")).unwrap_or(key);
-        names(stem) || names(key) || built.iter().any(|beginning| key.starts_with(beginning))
+        quoted.contains(stem) || quoted.contains(key) || built.iter().any(|beginning| key.starts_with(beginning))
     };
     let texts: BTreeMap<String, String> = serde_json::from_str(lang.file()).unwrap_or_default();
     let texts: BTreeMap<_, _> = texts.into_iter().filter(|(key, _)| said(key)).collect();
@@ -55,11 +57,11 @@ fn code(path: &str) -> &'static str {
     ASSETS.files.get(path).map_or("", |asset| std::str::from_utf8(&asset.plain).unwrap_or_default())
 }
 
-fn reachable(script: &str, code: impl Fn(&str) -> &'static str) -> BTreeSet<String> {
+fn reachable<'a>(script: &str, imports: impl Fn(&str) -> Vec<&'a str>) -> BTreeSet<String> {
     let mut reached = BTreeSet::new();
     let mut ahead = vec![script.to_owned()];
     while let Some(path) = ahead.pop() {
-        for import in imports(code(&path)) {
+        for import in imports(&path) {
             let import = beside(&path, import);
             if import != script && reached.insert(import.clone()) {
                 ahead.push(import);
