@@ -130,8 +130,9 @@ async fn a_frozen_master_holds_nobody_once_another_is_known() {
     let blob = ShareId::random();
     write(&blobs, &blob, 3 * MIB).await;
     blobs.secure(&blob, 3 * MIB as u64, now().after(HOUR)).await.expect("secured");
-    // Two at once, so that there are two connections that wait for replicas.
-    let (sender, _) = tokio::join!(Sender::new().sends(&*ledger), Sender::new().sends(&*ledger));
+    // Many at once, so that there are at least two connections that wait for replicas.
+    let mut sent = futures_util::future::join_all((0..8).map(|_| Sender::new().sends(&*ledger))).await;
+    let sender = sent.remove(0);
 
     let switch = group.listen();
     let (frozen, at) = (group.master_number(), now());
