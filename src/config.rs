@@ -48,6 +48,9 @@ pub struct Config {
     /// Password to log in with
     #[arg(long, env, hide_env_values = true)]
     pub redis_password: Option<String>,
+    /// Nodes of a Redis cluster to keep shares in, such as a:6379,b:6379; rediss://a:6379,… for TLS everywhere
+    #[arg(long, env, value_delimiter = ',')]
+    pub redis_cluster: Vec<String>,
     /// Run even on a Redis that evicts keys when its memory is full, and so may lose shares
     #[arg(long, env)]
     pub redis_allow_eviction: bool,
@@ -114,21 +117,7 @@ impl Config {
             "--max-size is larger than --max-storage: no share of that size would fit"
         );
         ensure!(self.max_size() > 0, "--max-size must be at least 1 byte");
-        ensure!(
-            self.redis_url.is_none() || self.redis_host.is_none(),
-            "--redis-url and --redis-host both name a Redis: set one of them"
-        );
-        let parts = [
-            self.redis_port.is_some(),
-            self.redis_db.is_some(),
-            self.redis_username.is_some(),
-            self.redis_password.is_some(),
-        ];
-        ensure!(
-            self.redis_host.is_some() || !parts.contains(&true),
-            "--redis-port, --redis-db, --redis-username and --redis-password go with --redis-host: set it, or put them into \
-             --redis-url"
-        );
+        self.check_redis()?;
         ensure!(
             self.metrics_listen.is_none_or(|metrics| metrics.port() == 0 || metrics != self.listen),
             "--metrics-listen and --listen are the same address: give metrics another port"
@@ -143,15 +132,50 @@ impl Config {
         Ok(self)
     }
 
+    fn check_redis(&self) -> anyhow::Result<()> {
+        let (host, cluster) = (self.redis_host.is_some(), !self.redis_cluster.is_empty());
+        let ways = [self.redis_url.is_some(), host, cluster];
+        ensure!(
+            ways.iter().filter(|way| **way).count() <= 1,
+            "--redis-url, --redis-host and --redis-cluster each name a Redis: set one of them"
+        );
+        ensure!(
+            (host || (self.redis_port.is_none() && self.redis_db.is_none()))
+                && (host || cluster || (self.redis_username.is_none() && self.redis_password.is_none())),
+            "--redis-port, --redis-db, --redis-username and --redis-password go with --redis-host (the last two also with \
+             --redis-cluster): set it, or put them into --redis-url"
+        );
+        self.cluster().map(drop)
+    }
+
+    /// Name and port of each node, and whether they are spoken to over TLS.
+    fn cluster(&self) -> anyhow::Result<(Vec<(String, u16)>, bool)> {
+        let mut tls = false;
+        let mut node = |entry: &String| {
+            let entry = entry.trim();
+            let address = entry.strip_prefix("rediss://");
+            tls |= address.is_some();
+            let address = address.or(entry.strip_prefix("redis://")).unwrap_or(entry);
+            host_and_port(address, 6379).with_context(|| format!("--redis-cluster: {address} is no host:port"))
+        };
+        let nodes = self.redis_cluster.iter().map(&mut node).collect::<anyhow::Result<_>>()?;
+        Ok((nodes, tls))
+    }
+
     /// Whether shares are kept in Redis.
     pub fn uses_redis(&self) -> bool {
-        self.redis_url.is_some() || self.redis_host.is_some()
+        self.redis_url.is_some() || self.redis_host.is_some() || !self.redis_cluster.is_empty()
     }
 
     /// The Redis to keep shares in, where there is one.
     pub fn redis(&self) -> Option<Server> {
         if let Some(url) = &self.redis_url {
             return Some(Server::Url(url.clone()));
+        }
+        if !self.redis_cluster.is_empty() {
+            let (nodes, tls) = self.cluster().ok()?;
+            let (username, password) = (self.redis_username.clone(), self.redis_password.clone());
+            return Some(Server::Cluster { nodes, tls, username, password });
         }
         Some(Server::Parts {
             host: self.redis_host.clone()?,
@@ -190,6 +214,17 @@ fn duration(text: &str) -> anyhow::Result<Duration> {
         bail!("it must be longer than 0 and at most ten years");
     }
     Ok(duration)
+}
+
+/// `redis.example.org:6379`, `10.0.0.1`, `[::1]:6379`.
+fn host_and_port(text: &str, default: u16) -> Option<(String, u16)> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => rest.split_once(']')?,
+        None => text.split_at(text.find(':').unwrap_or(text.len())),
+    };
+    let port = if port.is_empty() { Some(default) } else { port.strip_prefix(':')?.parse().ok() };
+    let plain = !host.is_empty() && !host.contains(['/', '@', ' ']);
+    port.filter(|port| plain && *port > 0).map(|port| (host.to_owned(), port))
 }
 
 /// `10.0.0.0/8`, `::1`.

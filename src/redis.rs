@@ -1,7 +1,9 @@
 //! Redis, as the ledger and the blobs use it: connections that come back by themselves, and how much room there is.
 //!
-//! What kind of Redis it is (one node, by now) is known here alone. It knows neither shares nor chunks.
+//! What kind of Redis it is (one node or a cluster, by now) is known here alone. It knows neither shares nor chunks.
 
+mod cluster;
+mod connection;
 mod link;
 mod room;
 mod script;
@@ -11,11 +13,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
-use ::redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, RedisResult, Value};
+use ::redis::{Cmd, Pipeline, RedisError, RedisResult, Value};
+use futures_util::future::try_join_all;
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
+use connection::{Connection, Way};
 use link::Link;
 pub(crate) use room::{RESERVED, Room};
 pub(crate) use script::{Call, Script};
@@ -29,6 +32,8 @@ const BULK_WITHIN: Duration = Duration::from_secs(20);
 const LEDGER_LINKS: usize = 8;
 /// Connections for bytes: apart from the ledger's, so that no transition waits behind a chunk.
 const BULK_LINKS: usize = 4;
+/// The same in a cluster, where each leads to every node.
+const CLUSTER_LINKS: (usize, usize) = (3, 2);
 /// Chunks that all writers together have under way. The driver holds each up to three times while it is sent.
 const CHUNKS_UNDER_WAY: usize = 6;
 
@@ -45,7 +50,7 @@ pub struct Settings {
     pub patience: Duration,
 }
 
-/// One Redis server.
+/// One Redis server, or several that are one.
 #[derive(Clone)]
 pub enum Server {
     /// `redis://[[user]:password@]host[:port][/db]`, or `redis+unix:///path`.
@@ -63,6 +68,17 @@ pub enum Server {
         /// As `requirepass` or the user's ACL has it.
         password: Option<String>,
     },
+    /// Some nodes of a cluster; the others are found.
+    Cluster {
+        /// Name or address, and port.
+        nodes: Vec<(String, u16)>,
+        /// Whether all of them are spoken to over TLS.
+        tls: bool,
+        /// The same on all nodes.
+        username: Option<String>,
+        /// The same on all nodes.
+        password: Option<String>,
+    },
 }
 
 /// A connected Redis. It reconnects by itself; dropped, it stops doing so.
@@ -71,13 +87,14 @@ pub struct Redis {
     bulk: Pool,
     under_way: Arc<Semaphore>,
     room: Arc<Room>,
+    is_cluster: bool,
     _sampler: AbortOnDropHandle<()>,
 }
 
 impl Redis {
     /// How `id` is written in the names of keys that belong together: all that has it is one slot in a cluster.
     pub(crate) fn tag(&self, id: &str) -> String {
-        id.to_owned()
+        if self.is_cluster { format!("{{{id}}}") } else { id.to_owned() }
     }
 
     /// Runs a transition: one round trip.
@@ -92,7 +109,7 @@ impl Redis {
 
     /// Sends small commands at once; gives their answers in order.
     pub(crate) async fn ask_all(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, Failure> {
-        Ok(self.ledger.link().query_all(&pipeline(commands)).await?)
+        self.all(self.ledger.link(), commands).await
     }
 
     /// Sends a command that moves many bytes.
@@ -102,12 +119,24 @@ impl Redis {
 
     /// Sends commands about many bytes at once; gives their answers in order.
     pub(crate) async fn bulk_all(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, Failure> {
-        Ok(self.bulk.link().query_all(&pipeline(commands)).await?)
+        self.all(self.bulk.link(), commands).await
     }
 
     /// Runs a script that is given many bytes.
     pub(crate) async fn bulk_run(&self, call: &Call<'_>) -> Result<Value, Failure> {
         Ok(self.bulk.link().run(call).await?)
+    }
+
+    /// In one round trip. In a cluster each goes by itself: not even those about one share stay together while its slot is moved.
+    async fn all(&self, link: &Link, commands: Vec<Cmd>) -> Result<Vec<Value>, Failure> {
+        if self.is_cluster {
+            return Ok(try_join_all(commands.iter().map(|command| link.query(command))).await?);
+        }
+        let mut pipeline = Pipeline::with_capacity(commands.len());
+        for command in commands {
+            pipeline.add_command(command);
+        }
+        Ok(link.query_all(&pipeline).await?)
     }
 
     /// Bounds the chunks that all writers together have under way: one permit each.
@@ -126,14 +155,6 @@ impl Redis {
     }
 }
 
-fn pipeline(commands: Vec<Cmd>) -> Pipeline {
-    let mut pipeline = Pipeline::with_capacity(commands.len());
-    commands.into_iter().for_each(|command| {
-        pipeline.add_command(command);
-    });
-    pipeline
-}
-
 /// Connections that take turns.
 struct Pool {
     links: Vec<Link>,
@@ -141,7 +162,7 @@ struct Pool {
 }
 
 impl Pool {
-    fn new(topology: &Topology, size: usize, within: Duration, mut first: Option<MultiplexedConnection>) -> Self {
+    fn new(topology: &Topology, size: usize, within: Duration, mut first: Option<Connection>) -> Self {
         let links = (0..size).map(|_| Link::new(topology.clone(), within, first.take())).collect();
         Self { links, turn: AtomicUsize::new(0) }
     }
@@ -176,25 +197,15 @@ impl From<RedisError> for Failure {
     }
 }
 
-/// Opens connections to whichever node takes writes.
+/// Opens connections to whatever takes writes.
 #[derive(Clone)]
 struct Topology {
-    node: Client,
+    way: Way,
 }
 
 impl Topology {
-    async fn open(&self, within: Duration) -> RedisResult<MultiplexedConnection> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(Duration::from_secs(1)))
-            .set_response_timeout(Some(within))
-            .set_pipeline_buffer_size(1024);
-        let opening = async {
-            let mut connection = self.node.get_multiplexed_async_connection_with_config(&config).await?;
-            // A Redis that is still loading its data accepts connections and refuses everything else.
-            let _: Value = ::redis::cmd("PING").query_async(&mut connection).await?;
-            Ok(connection)
-        };
-        match tokio::time::timeout(Duration::from_secs(2), opening).await {
+    async fn open(&self, within: Duration) -> RedisResult<Connection> {
+        match tokio::time::timeout(Duration::from_secs(2), self.way.connect(within)).await {
             Ok(result) => result,
             Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
         }

@@ -5,6 +5,9 @@
 
 #![allow(unreachable_pub, reason = "nothing outside reaches into a test")]
 
+#[path = "servers/cluster.rs"]
+#[allow(dead_code, reason = "other suites do more with a cluster")]
+mod cluster_server;
 #[path = "servers/redis.rs"]
 mod redis_server;
 
@@ -36,6 +39,28 @@ async fn redis() -> World {
     World { here, there, _held: Box::new(server) }
 }
 
+async fn on(cluster: &cluster_server::Cluster, held: impl Any + Send) -> World {
+    use onetimeshare::blobs::redis::RedisBlobs;
+
+    let here = Arc::new(RedisBlobs::new(cluster.connect().await));
+    let there = Arc::new(RedisBlobs::new(cluster.connect().await));
+    World { here, there, _held: Box::new(held) }
+}
+
+async fn cluster() -> World {
+    let turn = cluster_server::Turn::take().await;
+    let cluster = Arc::clone(turn.cluster());
+    on(&cluster, turn).await
+}
+
+/// A cluster in which slots are moved all the time.
+async fn moving_cluster() -> World {
+    let turn = cluster_server::Turn::take().await;
+    let cluster = Arc::clone(turn.cluster());
+    let mover = cluster_server::Mover::start(Arc::clone(&cluster));
+    on(&cluster, (mover, turn)).await
+}
+
 async fn files() -> World {
     use onetimeshare::blobs::files::Files;
 
@@ -47,6 +72,8 @@ async fn files() -> World {
 macro_rules! promises {
     ($($room:ident: $($promise:ident)+;)+) => {
         promises!(on redis: $($($room $promise)+)+);
+        promises!(on cluster: $($($room $promise)+)+);
+        promises!(on moving_cluster: $($($room $promise)+)+);
         promises!(on files: $($($room $promise)+)+);
     };
     (on $backend:ident: $($room:ident $promise:ident)+) => {

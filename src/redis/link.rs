@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
-use ::redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
+use ::redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Value};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Topology;
+use super::connection::Connection;
 use super::script::{self, Call};
 
 /// How long a call waits for a connection that is being made anew.
@@ -19,7 +19,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 struct Live {
     generation: u64,
-    connection: MultiplexedConnection,
+    connection: Connection,
 }
 
 /// A connection shared by any number of calls, kept up by a task of its own until it is dropped.
@@ -30,7 +30,7 @@ pub(super) struct Link {
 
 impl Link {
     /// A link that starts from `connection`, where there is one already, or else connects in the background.
-    pub(super) fn new(topology: Topology, within: Duration, connection: Option<MultiplexedConnection>) -> Self {
+    pub(super) fn new(topology: Topology, within: Duration, connection: Option<Connection>) -> Self {
         let live = Arc::new(watch::Sender::new(connection.map(|connection| Live { generation: 0, connection })));
         let task = tokio::spawn(supervise(topology, within, Arc::clone(&live)));
         Self { live, _supervisor: AbortOnDropHandle::new(task) }
@@ -65,6 +65,13 @@ impl Link {
         }
     }
 
+    /// Sends one command to every node that takes writes.
+    pub(super) async fn ask_masters(&self, command: &Cmd) -> RedisResult<Vec<Value>> {
+        let mut live = self.live().await?;
+        let result = live.connection.ask_masters(command).await;
+        result.inspect_err(|error| judge(&self.live, live.generation, error))
+    }
+
     async fn try_query(&self, command: &Cmd) -> RedisResult<Value> {
         let mut live = self.live().await?;
         let result = command.query_async(&mut live.connection).await;
@@ -88,21 +95,15 @@ impl Link {
     }
 }
 
-/// Gives the connection up where `error` says that it is broken, hangs, or leads to a node that takes no writes.
+/// Gives the connection up where `error` says that it is of no use any more.
 fn judge(live: &watch::Sender<Option<Live>>, generation: u64, error: &RedisError) {
-    let over = error.is_unrecoverable_error()
-        || error.is_timeout()
-        || error.is_io_error()
-        || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly);
-    if over {
-        live.send_if_modified(|live| {
-            let current = live.as_ref().is_some_and(|live| live.generation == generation);
-            if current {
-                *live = None;
-            }
-            current
-        });
-    }
+    live.send_if_modified(|live| {
+        let over = live.as_ref().is_some_and(|live| live.generation == generation && live.connection.is_over(error));
+        if over {
+            *live = None;
+        }
+        over
+    });
 }
 
 async fn supervise(topology: Topology, within: Duration, live: Arc<watch::Sender<Option<Live>>>) {
@@ -134,9 +135,8 @@ async fn watch_over(live: &watch::Sender<Option<Live>>, changes: &mut watch::Rec
         if tokio::time::timeout(Duration::from_secs(1), gone).await.is_ok() {
             return;
         }
-        let ping: RedisResult<Value> = ::redis::cmd("PING").query_async(&mut current.connection).await;
-        if let Err(error) = ping {
-            judge(live, current.generation, &error);
+        if current.connection.check().await.is_err() {
+            live.send_if_modified(|live| live.take_if(|live| live.generation == current.generation).is_some());
         }
     }
 }

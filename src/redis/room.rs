@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-use ::redis::aio::MultiplexedConnection;
-use ::redis::{RedisResult, Value};
+use ::redis::{Cmd, RedisResult, Value};
 
+use super::connection::Connection;
 use super::link::Link;
 use super::script::Script;
 use crate::share::Timestamp;
@@ -52,16 +52,18 @@ impl Room {
         self.written.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub(super) fn take(&self, memory: &Memory) {
-        self.limit.store(self.max_storage.min(memory.limit()), Ordering::Relaxed);
+    /// Counts anew. Of several masters the fullest counts: a share lies on one of them, and nobody chooses on which.
+    pub(super) fn take(&self, masters: &[Memory]) {
+        let used: u64 = masters.iter().map(|memory| memory.used).sum();
+        let free = masters.iter().map(|memory| memory.limit().saturating_sub(memory.used)).min().unwrap_or(0);
+        self.limit.store(self.max_storage.min(used.saturating_add(free)), Ordering::Relaxed);
         self.written.store(0, Ordering::Relaxed);
-        self.used.store(memory.used, Ordering::Relaxed);
+        self.used.store(used, Ordering::Relaxed);
     }
 
     /// Takes a sample, and drops the reservations of uploads whose window is over.
     pub(super) async fn sample(&self, link: &Link, sweep: &Script) -> RedisResult<()> {
-        let info = link.query(::redis::cmd("INFO").arg("memory")).await?;
-        self.take(&Memory::from_info(&text(info)));
+        self.take(&Memory::of(link.ask_masters(&Memory::command()).await?));
         let call = sweep.call(&[RESERVED], 16).arg(Timestamp::from(SystemTime::now()).0);
         if let Value::Int(reserved) = link.run(&call).await? {
             self.reserved.store(u64::try_from(reserved).unwrap_or(0), Ordering::Relaxed);
@@ -79,9 +81,19 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    pub(super) async fn ask(connection: &mut MultiplexedConnection) -> RedisResult<Self> {
-        let info: Value = ::redis::cmd("INFO").arg("memory").query_async(connection).await?;
-        Ok(Self::from_info(&text(info)))
+    /// Of every node that takes writes.
+    pub(super) async fn ask(connection: &mut Connection) -> RedisResult<Vec<Self>> {
+        Ok(Self::of(connection.ask_masters(&Self::command()).await?))
+    }
+
+    fn command() -> Cmd {
+        let mut info = ::redis::cmd("INFO");
+        info.arg("memory");
+        info
+    }
+
+    fn of(answers: Vec<Value>) -> Vec<Self> {
+        answers.into_iter().map(|info| Self::from_info(&text(info))).collect()
     }
 
     fn from_info(info: &str) -> Self {
@@ -139,12 +151,22 @@ mod tests {
     #[test]
     fn the_smaller_limit_counts_and_so_does_what_was_written_since() {
         let room = Room::new(Some(10 * MIB));
-        room.take(&memory(4 * MIB, 64 * MIB));
+        room.take(&[memory(4 * MIB, 64 * MIB)]);
         assert_eq!(room.free(), 6 * MIB);
         room.wrote(MIB);
         assert!(room.fits(5 * MIB));
         assert!(!room.fits(5 * MIB + 1));
-        room.take(&memory(MIB, 8 * MIB));
+        room.take(&[memory(MIB, 8 * MIB)]);
+        assert_eq!(room.free(), 5 * MIB);
+    }
+
+    #[test]
+    fn of_several_masters_the_fullest_counts() {
+        let room = Room::new(None);
+        room.take(&[memory(20 * MIB, 64 * MIB), memory(50 * MIB, 64 * MIB), memory(MIB, 0)]);
+        assert_eq!(room.free(), 6 * MIB);
+        let room = Room::new(Some(40 * MIB));
+        room.take(&[memory(20 * MIB, 64 * MIB), memory(15 * MIB, 64 * MIB)]);
         assert_eq!(room.free(), 5 * MIB);
     }
 
