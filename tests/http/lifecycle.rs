@@ -202,6 +202,10 @@ fn wrong_or_contradictory_settings_stop_the_start_with_one_line() {
         &["--redis-url", "http://example.com"],
         &["--redis-url", "redis://127.0.0.1:1", "--redis-host", "127.0.0.1"],
         &["--redis-port", "6379"],
+        &["--redis-cluster", "a:b"],
+        &["--redis-cluster", "a:6379,b/c"],
+        &["--redis-cluster", "a:6379", "--redis-url", "redis://127.0.0.1:1"],
+        &["--redis-cluster", "a:6379", "--redis-db", "1"],
         &["--log-format", "xml"],
         &["--metrics-listen", "127.0.0.1:7777", "--listen", "127.0.0.1:7777"],
     ];
@@ -255,6 +259,7 @@ fn the_help_names_every_setting_and_its_variable() {
         "redis-db",
         "redis-username",
         "redis-password",
+        "redis-cluster",
         "max-size",
         "max-storage",
         "default-expires-in",

@@ -2,6 +2,10 @@
 //!
 //! Every case that depends on the store runs on both of them.
 
+#[path = "../servers/cluster.rs"]
+#[allow(dead_code, unreachable_pub, reason = "other suites use the rest")]
+mod cluster_server;
+
 mod client;
 mod sender;
 mod server;
@@ -24,6 +28,7 @@ macro_rules! on_both_stores {
 mod assets;
 mod canary;
 mod claims;
+mod cluster;
 mod crash;
 mod hostile;
 mod languages;

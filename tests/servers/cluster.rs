@@ -1,5 +1,6 @@
 //! A real cluster of a test's own: three masters, a replica for each, on free ports, ended with the test.
 
+use std::collections::HashSet;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -148,6 +149,20 @@ impl Cluster {
             .flat_map(|node| node.ask::<Vec<Vec<u8>>>(&["KEYS", pattern]))
             .map(|key| String::from_utf8_lossy(&key).into_owned())
             .collect()
+    }
+
+    /// Whether every replica has all that its master has.
+    pub fn is_replicated(&self) -> bool {
+        let offsets = |info: String| -> HashSet<String> {
+            let offset = |line: &str| {
+                Some(line.split_once("offset")?.1.trim_start_matches(['=', ':']).split(',').next()?.trim().to_owned())
+            };
+            let told = |line: &&str| {
+                line.starts_with("slave") && line.contains("offset=") || line.starts_with("master_repl_offset")
+            };
+            info.lines().filter(told).filter_map(offset).collect()
+        };
+        self.masters().iter().all(|node| offsets(node.ask(&["INFO", "replication"])).len() == 1)
     }
 
     /// Empties it.
@@ -318,6 +333,13 @@ impl Node {
                 None => number(range)..=number(range),
             })
             .collect()
+    }
+
+    /// Stops it as it is, or lets it go on: `STOP`, `CONT`.
+    pub fn signal(&self, name: &str) {
+        let pid = self.process.lock().expect("nobody panics with it").id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill runs");
+        assert!(sent.success(), "kill -{name}");
     }
 
     /// As by `kill -9`.
