@@ -25,6 +25,14 @@ pub enum Error {
     /// The store can't be asked now, or failed.
     #[error("the blobs are unavailable: {0}")]
     Unavailable(String),
+    /// The bytes are there, but may not outlive a failover yet.
+    #[error("{by} of {of} replicas acknowledged")]
+    Unacknowledged {
+        /// So many replicas have them.
+        by: u32,
+        /// So many must have them.
+        of: u32,
+    },
 }
 
 /// What an operation gives.
@@ -46,6 +54,13 @@ pub trait Blobs: Send + Sync + 'static {
 
     /// The blob is not to vanish by itself before `until`. Blobs that never do have nothing to move.
     async fn keep(&self, id: &ShareId, until: Timestamp) -> Result<()>;
+
+    /// Makes sure, before a share is made of it, that all `length` bytes of the blob are there, and neither vanish by themselves
+    /// before `until` nor in a failover. [`Error::Missing`] where one took some of them.
+    async fn secure(&self, id: &ShareId, length: u64, until: Timestamp) -> Result<()> {
+        let _ = length;
+        self.keep(id, until).await
+    }
 
     /// Frees the blob; `Ok` where there is none. Interrupted, it can be repeated. `reached` is how far a writer is known to have
     /// come, in bytes: it may have gone on writing after the blob was freed for the first time.

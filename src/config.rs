@@ -30,7 +30,7 @@ pub struct Config {
     #[arg(long, env)]
     pub public_url: Option<String>,
 
-    /// Redis to keep shares in, instead of the embedded store: redis://[user[:password]@]host[:port][/db]
+    /// Redis to keep shares in, instead of the embedded store: redis://[user[:password]@]host[:port][/db]; rediss:// for TLS
     #[arg(long, env, hide_env_values = true)]
     pub redis_url: Option<String>,
     /// Host of the Redis to keep shares in; instead of --redis-url
@@ -48,6 +48,21 @@ pub struct Config {
     /// Password to log in with
     #[arg(long, env, hide_env_values = true)]
     pub redis_password: Option<String>,
+    /// Sentinels that know the Redis to keep shares in, such as a:26379,b:26379,c:26379; rediss://a:26379,… for TLS everywhere
+    #[arg(long, env, value_delimiter = ',')]
+    pub redis_sentinels: Vec<String>,
+    /// What the Sentinels call their master
+    #[arg(long, env)]
+    pub redis_master_name: Option<String>,
+    /// Password of the Sentinels themselves
+    #[arg(long, env, hide_env_values = true)]
+    pub redis_sentinel_password: Option<String>,
+    /// Replicas that must have a share, a claim or a revocation before it is acknowledged: a number, or "all" of --redis-replicas
+    #[arg(long, env, default_value = "0", value_parser = acks)]
+    pub redis_min_acks: Acks,
+    /// Replicas that the master is configured to have
+    #[arg(long, env)]
+    pub redis_replicas: Option<u32>,
     /// Nodes of a Redis cluster to keep shares in, such as a:6379,b:6379; rediss://a:6379,… for TLS everywhere
     #[arg(long, env, value_delimiter = ',')]
     pub redis_cluster: Vec<String>,
@@ -89,6 +104,15 @@ pub struct Config {
     /// How log lines are written
     #[arg(long, env, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+}
+
+/// How many replicas must acknowledge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acks {
+    /// So many.
+    Number(u32),
+    /// As many as there are.
+    All,
 }
 
 /// How log lines are written, to stderr.
@@ -133,38 +157,64 @@ impl Config {
     }
 
     fn check_redis(&self) -> anyhow::Result<()> {
-        let (host, cluster) = (self.redis_host.is_some(), !self.redis_cluster.is_empty());
-        let ways = [self.redis_url.is_some(), host, cluster];
+        let (host, sentinels) = (self.redis_host.is_some(), !self.redis_sentinels.is_empty());
+        let cluster = !self.redis_cluster.is_empty();
+        let ways = [self.redis_url.is_some(), host, sentinels, cluster];
         ensure!(
             ways.iter().filter(|way| **way).count() <= 1,
-            "--redis-url, --redis-host and --redis-cluster each name a Redis: set one of them"
+            "--redis-url, --redis-host, --redis-sentinels and --redis-cluster each name a Redis: set one of them"
+        );
+        ensure!(!cluster || self.redis_db.is_none(), "--redis-db: a cluster has database 0 only, leave it out");
+        let login = self.redis_db.is_some() || self.redis_username.is_some() || self.redis_password.is_some();
+        ensure!(
+            (host || self.redis_port.is_none()) && (host || sentinels || cluster || !login),
+            "--redis-port, --redis-db, --redis-username and --redis-password go with --redis-host (the last three also with \
+             --redis-sentinels, the last two with --redis-cluster): set it, or put them into --redis-url"
         );
         ensure!(
-            (host || (self.redis_port.is_none() && self.redis_db.is_none()))
-                && (host || cluster || (self.redis_username.is_none() && self.redis_password.is_none())),
-            "--redis-port, --redis-db, --redis-username and --redis-password go with --redis-host (the last two also with \
-             --redis-cluster): set it, or put them into --redis-url"
+            sentinels == self.redis_master_name.is_some(),
+            "--redis-sentinels and --redis-master-name go together: set both"
         );
-        self.cluster().map(drop)
+        ensure!(
+            sentinels || self.redis_sentinel_password.is_none(),
+            "--redis-sentinel-password goes with --redis-sentinels: set them, or --redis-password"
+        );
+        self.sentinels()?;
+        self.cluster()?;
+        ensure!(
+            self.uses_redis() || self.redis_min_acks == Acks::Number(0),
+            "--redis-min-acks is about replicas of a Redis: set one, or leave it out"
+        );
+        let replicas = self.redis_replicas.unwrap_or(0);
+        match self.redis_min_acks {
+            Acks::All if replicas == 0 => {
+                bail!(
+                    "--redis-min-acks all needs to know of how many: set --redis-replicas to what the master is configured to have"
+                )
+            }
+            Acks::Number(number) if self.redis_replicas.is_some() && number > replicas => {
+                bail!(
+                    "--redis-min-acks {number} is more than the {replicas} of --redis-replicas: nothing could be published"
+                )
+            }
+            _ => Ok(()),
+        }
     }
 
-    /// Name and port of each node, and whether they are spoken to over TLS.
+    /// Name and port of each Sentinel, and whether they are spoken to over TLS.
+    fn sentinels(&self) -> anyhow::Result<(Vec<(String, u16)>, bool)> {
+        addresses(&self.redis_sentinels, 26379).context("--redis-sentinels")
+    }
+
+    /// Name and port of each node of the cluster, and whether they are spoken to over TLS.
     fn cluster(&self) -> anyhow::Result<(Vec<(String, u16)>, bool)> {
-        let mut tls = false;
-        let mut node = |entry: &String| {
-            let entry = entry.trim();
-            let address = entry.strip_prefix("rediss://");
-            tls |= address.is_some();
-            let address = address.or(entry.strip_prefix("redis://")).unwrap_or(entry);
-            host_and_port(address, 6379).with_context(|| format!("--redis-cluster: {address} is no host:port"))
-        };
-        let nodes = self.redis_cluster.iter().map(&mut node).collect::<anyhow::Result<_>>()?;
-        Ok((nodes, tls))
+        addresses(&self.redis_cluster, 6379).context("--redis-cluster")
     }
 
     /// Whether shares are kept in Redis.
     pub fn uses_redis(&self) -> bool {
-        self.redis_url.is_some() || self.redis_host.is_some() || !self.redis_cluster.is_empty()
+        let several = !self.redis_sentinels.is_empty() || !self.redis_cluster.is_empty();
+        several || self.redis_url.is_some() || self.redis_host.is_some()
     }
 
     /// The Redis to keep shares in, where there is one.
@@ -172,18 +222,27 @@ impl Config {
         if let Some(url) = &self.redis_url {
             return Some(Server::Url(url.clone()));
         }
+        let (db, username, password) =
+            (self.redis_db.unwrap_or(0), self.redis_username.clone(), self.redis_password.clone());
+        if let Some(name) = self.redis_master_name.clone() {
+            let (sentinels, tls) = self.sentinels().ok()?;
+            let sentinel_password = self.redis_sentinel_password.clone();
+            return Some(Server::Sentinels { sentinels, tls, name, sentinel_password, db, username, password });
+        }
         if !self.redis_cluster.is_empty() {
             let (nodes, tls) = self.cluster().ok()?;
-            let (username, password) = (self.redis_username.clone(), self.redis_password.clone());
             return Some(Server::Cluster { nodes, tls, username, password });
         }
-        Some(Server::Parts {
-            host: self.redis_host.clone()?,
-            port: self.redis_port.unwrap_or(6379),
-            db: self.redis_db.unwrap_or(0),
-            username: self.redis_username.clone(),
-            password: self.redis_password.clone(),
-        })
+        let (host, port) = (self.redis_host.clone()?, self.redis_port.unwrap_or(6379));
+        Some(Server::Parts { host, port, db, username, password })
+    }
+
+    /// How many replicas must have what is acknowledged.
+    pub fn redis_acks(&self) -> u32 {
+        match self.redis_min_acks {
+            Acks::Number(number) => number,
+            Acks::All => self.redis_replicas.unwrap_or(0),
+        }
     }
 
     /// Plain bytes of a share at the most.
@@ -214,6 +273,28 @@ fn duration(text: &str) -> anyhow::Result<Duration> {
         bail!("it must be longer than 0 and at most ten years");
     }
     Ok(duration)
+}
+
+/// `2`, `all`.
+fn acks(text: &str) -> anyhow::Result<Acks> {
+    match text {
+        "all" => Ok(Acks::All),
+        number => number.parse().map(Acks::Number).context("write it like 1, or all"),
+    }
+}
+
+/// `a:6379`, `b`; over TLS where one of them begins with `rediss://`.
+fn addresses(entries: &[String], default: u16) -> anyhow::Result<(Vec<(String, u16)>, bool)> {
+    let mut tls = false;
+    let mut address = |entry: &String| {
+        let entry = entry.trim();
+        let address = entry.strip_prefix("rediss://");
+        tls |= address.is_some();
+        let address = address.or(entry.strip_prefix("redis://")).unwrap_or(entry);
+        host_and_port(address, default).with_context(|| format!("{address} is no host:port"))
+    };
+    let addresses = entries.iter().map(&mut address).collect::<anyhow::Result<_>>()?;
+    Ok((addresses, tls))
 }
 
 /// `redis.example.org:6379`, `10.0.0.1`, `[::1]:6379`.

@@ -12,7 +12,8 @@ use bytes::Bytes;
 
 use crate::share::{Digest, Ended, History, Network, ShareId, Timestamp};
 
-/// Why a transition did not happen. Nothing was changed, except that a wrong proof was counted.
+/// Why a transition did not happen. Nothing was changed, except that a wrong proof was counted; and see
+/// [`Error::Unacknowledged`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// No such share, upload or claim; or the token is another's.
@@ -45,6 +46,14 @@ pub enum Error {
     /// The store can't be asked now, or failed; the same call may be repeated.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
+    /// It was done, but may not outlive a failover yet; the same call may be repeated, and waits again.
+    #[error("{by} of {of} replicas acknowledged")]
+    Unacknowledged {
+        /// So many replicas have it.
+        by: u32,
+        /// So many must have it.
+        of: u32,
+    },
 }
 
 /// What a transition gives.
@@ -231,7 +240,8 @@ pub enum Remains {
 ///
 /// Every method is one atomic transition, safe to repeat with the same arguments: a caller that lost the answer asks again.
 /// After `Ok` a transition is durable. Cancelling a call leaves the transition either done or not done.
-/// Every method may fail with [`Error::Unavailable`].
+/// Every method may fail with [`Error::Unavailable`]; those that tell of a publishing, a claim or a revocation
+/// also with [`Error::Unacknowledged`].
 #[async_trait]
 pub trait Ledger: Send + Sync + 'static {
     /// Begins an upload and reserves its length. [`Error::Full`] where there is no room for it.
@@ -273,6 +283,7 @@ pub trait Ledger: Send + Sync + 'static {
     async fn lease(&self, id: &ShareId, claim: &Digest, now: Timestamp) -> Result<Lease>;
 
     /// Reserves bytes, or gives them back, and moves the lease's end; brings the inline content where there is one.
+    /// No byte may leave without it: a claim that might not outlive a failover reserves nothing.
     ///
     /// The one transition that is not idempotent: a repeat after a lost answer charges twice, which the budget's slack covers.
     /// [`Error::BudgetSpent`]; [`Error::Ended`] where the claim finished or lapsed.
@@ -307,4 +318,9 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// `Ok` where the ledger answers and takes writes.
     async fn ping(&self) -> Result<()>;
+
+    /// Why nothing can be published, claimed or revoked just now although the ledger answers, in words; a second old at the most.
+    fn hindrance(&self) -> Option<String> {
+        None
+    }
 }

@@ -1,28 +1,33 @@
 //! Redis, as the ledger and the blobs use it: connections that come back by themselves, and how much room there is.
 //!
-//! What kind of Redis it is (one node or a cluster, by now) is known here alone. It knows neither shares nor chunks.
+//! What kind of Redis it is (one node, a master that Sentinels watch, or a cluster) is known here alone. It knows neither shares nor chunks.
 
+mod acks;
 mod cluster;
 mod connection;
 mod link;
 mod room;
 mod script;
+mod sentinel;
 mod start;
+mod topology;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ::redis::{Cmd, Pipeline, RedisError, RedisResult, Value};
+use ::redis::{Cmd, Pipeline, RedisError, Value};
 use futures_util::future::try_join_all;
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
-use connection::{Connection, Way};
+use acks::Acks;
+use connection::Connection;
 use link::Link;
 pub(crate) use room::{RESERVED, Room};
 pub(crate) use script::{Call, Script};
 pub use start::connect;
+use topology::{Node, Topology};
 
 /// How long the answer to a transition may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -32,7 +37,7 @@ const BULK_WITHIN: Duration = Duration::from_secs(20);
 const LEDGER_LINKS: usize = 8;
 /// Connections for bytes: apart from the ledger's, so that no transition waits behind a chunk.
 const BULK_LINKS: usize = 4;
-/// The same in a cluster, where each leads to every node.
+/// Both in a cluster, where each leads to every node.
 const CLUSTER_LINKS: (usize, usize) = (3, 2);
 /// Chunks that all writers together have under way. The driver holds each up to three times while it is sent.
 const CHUNKS_UNDER_WAY: usize = 6;
@@ -46,14 +51,16 @@ pub struct Settings {
     pub max_storage: Option<u64>,
     /// Whether to run on a Redis that evicts keys when it is full, and with them somebody's share.
     pub allow_eviction: bool,
+    /// How many replicas must have a transition that is acknowledged to a client.
+    pub acks: u32,
     /// How long to wait for a Redis that isn't there yet at the start.
     pub patience: Duration,
 }
 
-/// One Redis server, or several that are one.
+/// One Redis server, or several that are one Redis.
 #[derive(Clone)]
 pub enum Server {
-    /// `redis://[[user]:password@]host[:port][/db]`, or `redis+unix:///path`.
+    /// `redis://[[user]:password@]host[:port][/db]`, `rediss://…` for TLS, or `redis+unix:///path`.
     Url(String),
     /// The same in parts.
     Parts {
@@ -68,9 +75,26 @@ pub enum Server {
         /// As `requirepass` or the user's ACL has it.
         password: Option<String>,
     },
-    /// Some nodes of a cluster; the others are found.
+    /// Whichever server these Sentinels call the master.
+    Sentinels {
+        /// Name or address of each Sentinel, and its port.
+        sentinels: Vec<(String, u16)>,
+        /// Whether Sentinels and Redis are spoken to over TLS.
+        tls: bool,
+        /// What the Sentinels call the master.
+        name: String,
+        /// The Sentinels' own password.
+        sentinel_password: Option<String>,
+        /// The number of the master's database.
+        db: i64,
+        /// With Redis 6 and later.
+        username: Option<String>,
+        /// As the master has it, and each replica that may become one.
+        password: Option<String>,
+    },
+    /// A cluster that these nodes belong to; the others are found.
     Cluster {
-        /// Name or address, and port.
+        /// Name or address of each, and its port.
         nodes: Vec<(String, u16)>,
         /// Whether all of them are spoken to over TLS.
         tls: bool,
@@ -85,6 +109,8 @@ pub enum Server {
 pub struct Redis {
     ledger: Pool,
     bulk: Pool,
+    /// Where replicas must acknowledge.
+    acks: Option<Arc<Acks>>,
     under_way: Arc<Semaphore>,
     room: Arc<Room>,
     is_cluster: bool,
@@ -100,6 +126,34 @@ impl Redis {
     /// Runs a transition: one round trip.
     pub(crate) async fn run(&self, call: &Call<'_>) -> Result<Value, Failure> {
         Ok(self.ledger.link().run(call).await?)
+    }
+
+    /// Whether replicas must acknowledge.
+    pub(crate) fn wants_acks(&self) -> bool {
+        self.acks.is_some()
+    }
+
+    /// How many replicas there are, and how many must acknowledge; `None` where those are there.
+    pub(crate) fn lacks_replicas(&self) -> Option<(u32, u32)> {
+        self.acks.as_ref().and_then(|acks| acks.lacks())
+    }
+
+    /// Runs a transition that writes, and waits for the replicas: gives its answer, and whether enough of them have it.
+    pub(crate) async fn run_acknowledged(&self, call: &Call<'_>) -> Result<(Value, Result<(), Failure>), Failure> {
+        let Some(acks) = &self.acks else { return Ok((self.run(call).await?, Ok(()))) };
+        let send = async |command: Cmd| acks.send(&pipeline(vec![command])).await;
+        let (answers, acknowledged) = match send(call.by_hash().clone()).await {
+            Err(error) if script::is_unknown(&error) => send(call.by_text()).await?,
+            result => result?,
+        };
+        Ok((answers.into_iter().next().unwrap_or(Value::Nil), acknowledged))
+    }
+
+    /// Sends small commands, of which at least one writes, and waits for the replicas; gives their answers in order.
+    pub(crate) async fn ask_acknowledged(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, Failure> {
+        let Some(acks) = &self.acks else { return self.bulk_all(commands).await };
+        let (answers, acknowledged) = acks.send(&pipeline(commands)).await?;
+        acknowledged.map(|()| answers)
     }
 
     /// Sends one small command.
@@ -132,11 +186,7 @@ impl Redis {
         if self.is_cluster {
             return Ok(try_join_all(commands.iter().map(|command| link.query(command))).await?);
         }
-        let mut pipeline = Pipeline::with_capacity(commands.len());
-        for command in commands {
-            pipeline.add_command(command);
-        }
-        Ok(link.query_all(&pipeline).await?)
+        Ok(link.query_all(&pipeline(commands)).await?)
     }
 
     /// Bounds the chunks that all writers together have under way: one permit each.
@@ -155,6 +205,14 @@ impl Redis {
     }
 }
 
+fn pipeline(commands: Vec<Cmd>) -> Pipeline {
+    let mut pipeline = Pipeline::with_capacity(commands.len());
+    commands.into_iter().for_each(|command| {
+        pipeline.add_command(command);
+    });
+    pipeline
+}
+
 /// Connections that take turns.
 struct Pool {
     links: Vec<Link>,
@@ -162,7 +220,7 @@ struct Pool {
 }
 
 impl Pool {
-    fn new(topology: &Topology, size: usize, within: Duration, mut first: Option<Connection>) -> Self {
+    fn new(topology: &Topology, size: usize, within: Duration, mut first: Option<(Node, Connection)>) -> Self {
         let links = (0..size).map(|_| Link::new(topology.clone(), within, first.take())).collect();
         Self { links, turn: AtomicUsize::new(0) }
     }
@@ -182,6 +240,13 @@ pub(crate) enum Failure {
     Full,
     /// It is away, can't write, or did not understand: in words, without any of the data.
     Unavailable(String),
+    /// It was done, but fewer replicas than must have it have it by now.
+    Unacknowledged {
+        /// So many have it.
+        by: u32,
+        /// So many must.
+        of: u32,
+    },
 }
 
 impl From<RedisError> for Failure {
@@ -194,20 +259,5 @@ impl From<RedisError> for Failure {
             Some(code) => format!("redis: {code}"),
             None => format!("redis: {}", error.category()),
         })
-    }
-}
-
-/// Opens connections to whatever takes writes.
-#[derive(Clone)]
-struct Topology {
-    way: Way,
-}
-
-impl Topology {
-    async fn open(&self, within: Duration) -> RedisResult<Connection> {
-        match tokio::time::timeout(Duration::from_secs(2), self.way.connect(within)).await {
-            Ok(result) => result,
-            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
-        }
     }
 }

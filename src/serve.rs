@@ -177,6 +177,7 @@ async fn connect(config: &Config) -> anyhow::Result<Arc<Store>> {
             server,
             max_storage: config.max_storage(),
             allow_eviction: config.redis_allow_eviction,
+            acks: config.redis_acks(),
             patience: REDIS_PATIENCE,
         };
         let redis = redis::connect(&settings).await?;

@@ -53,6 +53,7 @@ impl From<blobs::Error> for Error {
             blobs::Error::Missing => Self::Missing,
             blobs::Error::Full => ledger::Error::Full.into(),
             blobs::Error::Unavailable(why) => ledger::Error::Unavailable(why).into(),
+            blobs::Error::Unacknowledged { by, of } => ledger::Error::Unacknowledged { by, of }.into(),
         }
     }
 }
@@ -191,11 +192,19 @@ impl Store {
     /// # Errors
     /// As [`Ledger::publish`].
     pub async fn publish(&self, publish: &Publish) -> Result<Timestamp> {
-        let expires_at = self.ledger.publish(publish, now()).await?;
         if publish.inline.is_none() {
             // Where blobs vanish by themselves, their time was the upload's window until now.
-            self.blobs.keep(&publish.id, expires_at).await?;
+            let until = now().after(publish.terms.expires_in);
+            match self.blobs.secure(&publish.id, publish.base + publish.size, until).await {
+                // A failover took bytes that had been recorded: only a new upload can bring them.
+                Err(blobs::Error::Missing) => {
+                    self.abandon(&publish.id, &publish.token).await?;
+                    return Err(ledger::Error::Unavailable("bytes of an upload were lost".to_owned()).into());
+                }
+                secured => secured?,
+            }
         }
+        let expires_at = self.ledger.publish(publish, now()).await?;
         self.metrics.uploads.inc();
         Ok(expires_at)
     }

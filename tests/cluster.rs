@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "nothing outside reaches into a test")]
 
 #[path = "servers/cluster.rs"]
+#[allow(dead_code, reason = "other suites use the rest")]
 mod cluster_server;
 #[path = "servers/redis.rs"]
 #[allow(dead_code, reason = "other suites use the rest")]
@@ -33,7 +34,7 @@ const MIB: usize = 1 << 20;
 const LONGEST: Duration = Duration::from_secs(10);
 
 async fn stores(cluster: &Cluster) -> (Arc<RedisLedger>, RedisBlobs) {
-    let redis = cluster.connect().await;
+    let redis = cluster.connect(0).await;
     (Arc::new(RedisLedger::new(Arc::clone(&redis))), RedisBlobs::new(redis))
 }
 
@@ -223,6 +224,32 @@ async fn everything_goes_on_after_a_master_froze() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_share_waits_for_the_replica_of_its_own_master() {
+    let cluster = Cluster::start();
+    let ledger = RedisLedger::new(cluster.connect(1).await);
+    let (lonely, other) = (cluster.masters()[0], cluster.masters()[1]);
+    let on = |master: &Node| loop {
+        let sender = Sender::new();
+        if cluster.master_of(&format!("share:{{{}}}", sender.id)).port == master.port {
+            return sender;
+        }
+    };
+    let (waiting, refused, served) = (on(lonely), on(lonely), on(other));
+    let now = now();
+    ledger.publish(&waiting.publish_whole(now), now).await.expect("its replica has it");
+    cluster.nodes()[3].kill();
+    let lacks = Err(Error::Unacknowledged { by: 0, of: 1 });
+    assert_eq!(ledger.publish(&refused.publish_whole(now), now).await, lacks);
+    let claim = digest();
+    assert_eq!(waiting.claim(&ledger, claim, now).await.map(drop), lacks.map(drop));
+    // Nothing is read under a claim that its master alone knows of.
+    assert!(ledger.charge(&waiting.id, &claim, &charge(5, 99, now), now).await.is_err());
+    ledger.publish(&served.publish_whole(now), now).await.expect("the others go on");
+    let claim = served.claimed(&ledger, now).await;
+    assert!(ledger.charge(&served.id, &claim, &charge(5, 99, now), now).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_fullest_master_tells_how_much_room_there_is() {
     let turn = Turn::take().await;
     let (_, blobs) = stores(turn.cluster()).await;
@@ -254,6 +281,7 @@ fn settings(nodes: &[u16], password: Option<&str>) -> Settings {
         },
         max_storage: None,
         allow_eviction: false,
+        acks: 0,
         patience: Duration::ZERO,
     }
 }
@@ -267,7 +295,7 @@ async fn wrong_settings_are_one_clear_line() {
     assert!(line.contains("0 of 16384 slots"), "{line}");
     lonely.kill();
     let line = refused(settings(&[lonely.port], None)).await;
-    assert!(line.contains("can't be reached"), "{line}");
+    assert!(line.contains("no node of the Redis cluster can be reached"), "{line}");
     let single = redis_server::RedisServer::start(&[]);
     // The first that answers tells.
     let line = refused(settings(&[lonely.port, single.port()], None)).await;

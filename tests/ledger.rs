@@ -11,6 +11,10 @@ mod cluster_server;
 #[path = "servers/redis.rs"]
 mod redis_server;
 
+#[path = "servers/sentinels.rs"]
+#[allow(dead_code, reason = "the tests of failovers use the rest")]
+mod sentinel_servers;
+
 mod ledger {
     pub mod budget;
     pub mod ends;
@@ -46,26 +50,36 @@ async fn redis() -> World {
     World { here, there, _held: Box::new(server) }
 }
 
-async fn on(cluster: &cluster_server::Cluster, held: impl Any + Send) -> World {
+async fn on(cluster: &cluster_server::Cluster, acks: u32, held: impl Any + Send) -> World {
     use onetimeshare::ledger::redis::RedisLedger;
 
-    let here = Arc::new(RedisLedger::new(cluster.connect().await));
-    let there = Arc::new(RedisLedger::new(cluster.connect().await));
+    let here = Arc::new(RedisLedger::new(cluster.connect(acks).await));
+    let there = Arc::new(RedisLedger::new(cluster.connect(acks).await));
     World { here, there, _held: Box::new(held) }
 }
 
 async fn cluster() -> World {
     let turn = cluster_server::Turn::take().await;
     let cluster = Arc::clone(turn.cluster());
-    on(&cluster, turn).await
+    on(&cluster, 0, turn).await
 }
 
-/// A cluster in which slots are moved all the time.
+/// A cluster in which slots are moved all the time, and each replica must acknowledge.
 async fn moving_cluster() -> World {
     let turn = cluster_server::Turn::take().await;
     let cluster = Arc::clone(turn.cluster());
     let mover = cluster_server::Mover::start(Arc::clone(&cluster));
-    on(&cluster, (mover, turn)).await
+    on(&cluster, 1, (mover, turn)).await
+}
+
+/// A database of its own on a group that every promise shares, where each replica must acknowledge.
+async fn sentinels() -> World {
+    use onetimeshare::ledger::redis::RedisLedger;
+
+    let (group, db) = sentinel_servers::shared();
+    let here = Arc::new(RedisLedger::new(group.connect(2, db).await));
+    let there = Arc::new(RedisLedger::new(group.connect(2, db).await));
+    World { here, there, _held: Box::new(group) }
 }
 
 async fn embedded() -> World {
@@ -81,6 +95,7 @@ macro_rules! promises {
         promises!(on redis: $($($room $promise)+)+);
         promises!(on cluster: $($($room $promise)+)+);
         promises!(on moving_cluster: $($($room $promise)+)+);
+        promises!(on sentinels: $($($room $promise)+)+);
         promises!(on embedded: $($($room $promise)+)+);
     };
     (on $backend:ident: $($room:ident $promise:ident)+) => {

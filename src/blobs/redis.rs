@@ -70,6 +70,7 @@ impl Blobs for RedisBlobs {
             redis: Arc::clone(&self.redis),
             put: Arc::clone(&self.put),
             id: *id,
+            synced: offset,
             offset,
             expires_at: until.after(BACKSTOP),
             waiting: Vec::new(),
@@ -113,6 +114,23 @@ impl Blobs for RedisBlobs {
         Ok(())
     }
 
+    async fn secure(&self, id: &ShareId, length: u64, until: Timestamp) -> Result<()> {
+        self.keep(id, until).await?;
+        // All on one connection, and so of one node: what it has now is what its replicas acknowledge, behind a write.
+        let (mut time, mut write) = (::redis::cmd("PTTL"), ::redis::cmd("SET"));
+        time.arg(self.key(id, 0));
+        write.arg(format!("share:{}:secured", self.redis.tag(&id.to_string()))).arg(1).arg("PX").arg(1000);
+        let look = lengths(&self.redis, id, 0..length).chain([time, write]).collect();
+        let mut answers = self.redis.ask_acknowledged(look).await?;
+        let (_, left) = (answers.pop(), answers.pop());
+        reach(answers, 0..length)?;
+        let wanted = Timestamp::from(SystemTime::now()).until(until).as_millis();
+        match left {
+            Some(Value::Int(left)) if left == -1 || left >= 0 && u128::from(left.unsigned_abs()) >= wanted => Ok(()),
+            _ => Err(Error::Unavailable("the blob's time was lost".to_owned())),
+        }
+    }
+
     async fn free(&self, id: &ShareId, reached: u64) -> Result<()> {
         let keys = |batch: u64| -> Vec<String> {
             (batch * BATCH..(batch + 1) * BATCH).map(|chunk| self.key(id, chunk)).collect()
@@ -147,6 +165,7 @@ impl From<Failure> for Error {
         match failure {
             Failure::Full => Self::Full,
             Failure::Unavailable(why) => Self::Unavailable(why),
+            Failure::Unacknowledged { by, of } => Self::Unacknowledged { by, of },
         }
     }
 }
@@ -155,6 +174,8 @@ struct RedisWriter {
     redis: Arc<Redis>,
     put: Arc<Script>,
     id: ShareId,
+    /// Up to where everything was seen to be there.
+    synced: u64,
     /// Where what waits begins.
     offset: u64,
     expires_at: Timestamp,
@@ -221,6 +242,13 @@ impl Writer for RedisWriter {
         while !self.under_way.is_empty() {
             self.land().await?;
         }
+        // A node that took over meanwhile may lack what the one before it took: the writer goes on from what is recorded.
+        let written = self.synced..self.offset;
+        if !written.is_empty() {
+            let answers = self.redis.bulk_all(lengths(&self.redis, &self.id, written.clone()).collect()).await?;
+            reach(answers, written).map_err(|_| Error::Unavailable("bytes were lost on their way".to_owned()))?;
+            self.synced = self.offset;
+        }
         Ok(())
     }
 
@@ -249,6 +277,21 @@ fn parts(range: Range<u64>) -> impl Iterator<Item = Part> + Send {
         at += length;
         Some(part)
     })
+}
+
+/// Asks how long the chunks are that hold these bytes.
+fn lengths(redis: &Redis, id: &ShareId, range: Range<u64>) -> impl Iterator<Item = Cmd> {
+    parts(range).map(move |part| {
+        let mut ask = ::redis::cmd("STRLEN");
+        ask.arg(key(redis, id, part.chunk));
+        ask
+    })
+}
+
+/// [`Error::Missing`] where a chunk is shorter than these bytes want it.
+fn reach(lengths: Vec<Value>, range: Range<u64>) -> Result<()> {
+    let long = |(length, part): (&Value, Part)| matches!(length, Value::Int(length) if length.unsigned_abs() >= part.start + part.length);
+    if lengths.iter().zip(parts(range)).all(long) { Ok(()) } else { Err(Error::Missing) }
 }
 
 /// Writes a part of a chunk, with the chunk's TTL in the same step: no crash leaves one without.

@@ -180,6 +180,11 @@ impl Error {
             Self::Store(Store::Ledger(Ledger::Unavailable(_))) => {
                 soon(problem(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"))
             }
+            Self::Store(Store::Ledger(Ledger::Unacknowledged { by, of })) => soon(Problem {
+                happened: Some("store.unacknowledged"),
+                filling: vec![("by", by.to_string()), ("of", of.to_string())],
+                ..problem(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable")
+            }),
             Self::Internal | Self::Store(Store::Missing | Store::Seal(_)) => {
                 problem(StatusCode::INTERNAL_SERVER_ERROR, "internal")
             }
@@ -193,6 +198,9 @@ impl IntoResponse for Error {
         match &self {
             Self::Store(store::Error::Ledger(ledger::Error::Unavailable(why))) => {
                 tracing::warn!(why, "the store is unavailable");
+            }
+            Self::Store(store::Error::Ledger(error @ ledger::Error::Unacknowledged { .. })) => {
+                tracing::warn!(%error, "nothing is published, claimed or revoked until more replicas are there");
             }
             Self::Store(error @ (store::Error::Missing | store::Error::Seal(_))) => {
                 tracing::error!(%error, "a share is broken")

@@ -123,7 +123,7 @@ fn changes(app: App, id: ShareId, owner: Digest) -> BoxStream<'static, Result<Op
                     }
                 }
                 // A store that is away comes back; the stream waits for it.
-                Err(crate::ledger::Error::Unavailable(_)) => {}
+                Err(crate::ledger::Error::Unavailable(_) | crate::ledger::Error::Unacknowledged { .. }) => {}
                 Err(error) => return Some((Err(error), None)),
             }
             if waited >= ALIVE_EVERY {

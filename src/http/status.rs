@@ -52,8 +52,11 @@ pub(super) async fn status(State(app): State<App>, lang: Lang, method: Method) -
     Ok((status, html).into_response())
 }
 
-/// `GET /readyz`.
-pub(super) async fn readyz(State(app): State<App>) -> Result<&'static str, Error> {
+/// `GET /readyz`. Downloads go on while replicas are missing: no reason to send clients elsewhere, where they are missing too.
+pub(super) async fn readyz(State(app): State<App>) -> Result<String, Error> {
     app.store.ping().await?;
-    Ok("ready\n")
+    Ok(match app.store.ledger.hindrance() {
+        None => "ready\n".to_owned(),
+        Some(why) => format!("ready, but nothing can be published, claimed or revoked: {why}\n"),
+    })
 }

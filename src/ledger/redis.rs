@@ -57,6 +57,23 @@ impl RedisLedger {
         Reply::of(self.redis.run(&call).await?, now, Some(verifier))
     }
 
+    /// Runs a transition that a client is told of only once enough replicas have it. A refusal needs none of them.
+    async fn run_acknowledged(&self, verifier: Option<&Digest>, call: Call<'_>, now: Timestamp) -> Result<Reply> {
+        let (answer, acknowledged) = self.redis.run_acknowledged(&call).await?;
+        let reply = Reply::of(answer, now, verifier)?;
+        acknowledged?;
+        Ok(reply)
+    }
+
+    /// Before somebody is told that a share was published or revoked whom its replicas kept from being told so then.
+    async fn acknowledge(&self, keys: &Keys, now: Timestamp) -> Result<()> {
+        if !self.redis.wants_acks() {
+            return Ok(());
+        }
+        let call = self.scripts.acknowledge.call(&[&keys.receipt()], 0);
+        self.run_acknowledged(None, call, now).await.map(drop)
+    }
+
     async fn record(&self, keys: &Keys) -> Result<Option<Record>> {
         Record::of(self.redis.ask(&keys.get_receipt()).await?)
     }
@@ -96,7 +113,11 @@ impl Ledger for RedisLedger {
     async fn upload(&self, id: &ShareId, token: &Digest, now: Timestamp) -> Result<Upload> {
         let keys = self.keys(id);
         let call = self.scripts.upload.call(&[&keys.upload(token), &keys.receipt()], 0);
-        self.run(call, now).await?.upload(token, now)
+        let upload = self.run(call, now).await?.upload(token, now)?;
+        if upload.expires_at.is_some() {
+            self.acknowledge(&keys, now).await?;
+        }
+        Ok(upload)
     }
 
     async fn declare(&self, id: &ShareId, token: &Digest, length: u64, now: Timestamp) -> Result<()> {
@@ -155,11 +176,14 @@ impl Ledger for RedisLedger {
             }
         };
         let published = if publish.inline.is_some() {
-            self.run(call, now).await
+            self.run_acknowledged(None, call, now).await
         } else {
             // All at once, for a refused call has every byte here too, and an early hint does no harm.
-            let (published, hinted, given_back) =
-                tokio::join!(self.run(call, now), self.look_by(&publish.id, expires), self.give_back(&publish.token));
+            let (published, hinted, given_back) = tokio::join!(
+                self.run_acknowledged(None, call, now),
+                self.look_by(&publish.id, expires),
+                self.give_back(&publish.token)
+            );
             published.and_then(|reply| hinted.and(given_back).map(|()| reply))
         };
         let expires = published?.time()?;
@@ -207,7 +231,7 @@ impl Ledger for RedisLedger {
         let call = self.scripts.claim.call(&names, 256).arg(now.0).arg(&claim.0[..]);
         let call = call.arg(&attempt.verifier.0[..]).arg(&network(&attempt.network)[..]);
         let call = call.arg(lease_expires_at.0).arg(kept_for()).arg(&LIMITS);
-        let mut reply = self.run_for(&attempt.verifier, call, now).await?;
+        let mut reply = self.run_acknowledged(Some(&attempt.verifier), call, now).await?;
         let repeated = reply.flag()?;
         let (size, base, blob, manifest) = (reply.number()?, reply.number()?, reply.flag()?, reply.bytes()?);
         let (lease_expires_at, served) = (reply.time()?, reply.number()?);
@@ -225,9 +249,21 @@ impl Ledger for RedisLedger {
 
     async fn charge(&self, id: &ShareId, claim: &Digest, charge: &Charge, now: Timestamp) -> Result<Option<Bytes>> {
         let keys = self.keys(id);
-        let call = self.scripts.charge.call(&[&keys.receipt(), &keys.lease(claim)], 256).arg(now.0).arg(&claim.0[..]);
-        let call = call.arg(charge.bytes).arg(charge.limit).arg(charge.lease_expires_at.0).arg(kept_for());
-        let mut reply = self.run(call, now).await?;
+        let names = [&*keys.receipt(), &keys.lease(claim)];
+        let attempt = async |claimed: &str| {
+            let call = self.scripts.charge.call(&names, 256).arg(now.0).arg(&claim.0[..]).arg(charge.bytes);
+            let call = call.arg(charge.limit).arg(charge.lease_expires_at.0).arg(kept_for()).arg(claimed);
+            self.run(call, now).await
+        };
+        // What is given back was charged, and so acknowledged, before.
+        let doubts = self.redis.wants_acks() && charge.bytes >= 0;
+        let mut reply = attempt(if doubts { "doubted" } else { "" }).await?;
+        if !reply.flag()? {
+            let call = self.scripts.confirm.call(&names, 64).arg(now.0).arg(&claim.0[..]);
+            self.run_acknowledged(None, call, now).await?;
+            reply = attempt("acknowledged").await?;
+            reply.flag()?;
+        }
         let inline = reply.optional();
         // A lease that goes on needs no hint: the sweeper puts it off.
         if reply.flag()? {
@@ -253,7 +289,7 @@ impl Ledger for RedisLedger {
             Revoker::Owner(owner) => call.arg(&owner.0[..]),
             Revoker::Operator => call.arg(""),
         };
-        let mut reply = self.run(call.arg(now.after(RECEIPT_KEPT).0), now).await?;
+        let mut reply = self.run_acknowledged(None, call.arg(now.after(RECEIPT_KEPT).0), now).await?;
         let Some(record) = reply.record()? else { return Err(Error::Unknown) };
         // The receipt has ended these, and they would expire by themselves; a script can't name keys that it has to look up.
         let mut ended: Vec<String> = match by {
@@ -274,8 +310,13 @@ impl Ledger for RedisLedger {
     }
 
     async fn receipt(&self, id: &ShareId, owner: &Digest, now: Timestamp) -> Result<History> {
-        let record = self.record(&self.keys(id)).await?.filter(|record| record.owner == *owner);
-        record.filter(|record| record.is_kept(now)).map(|record| record.history).ok_or(Error::Unknown)
+        let keys = self.keys(id);
+        let record = self.record(&keys).await?.filter(|record| record.owner == *owner && record.is_kept(now));
+        let history = record.ok_or(Error::Unknown)?.history;
+        if history.revoked_at.is_some() {
+            self.acknowledge(&keys, now).await?;
+        }
+        Ok(history)
     }
 
     async fn hit(&self, id: &ShareId, now: Timestamp) -> Result<bool> {
@@ -313,6 +354,10 @@ impl Ledger for RedisLedger {
     async fn ping(&self) -> Result<()> {
         Ok(self.redis.ping().await?)
     }
+
+    fn hindrance(&self) -> Option<String> {
+        self.redis.lacks_replicas().map(|(has, wanted)| format!("{has} of {wanted} replicas are there"))
+    }
 }
 
 impl From<Failure> for Error {
@@ -320,6 +365,7 @@ impl From<Failure> for Error {
         match failure {
             Failure::Full => Self::Full,
             Failure::Unavailable(why) => Self::Unavailable(why),
+            Failure::Unacknowledged { by, of } => Self::Unacknowledged { by, of },
         }
     }
 }

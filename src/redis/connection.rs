@@ -1,5 +1,6 @@
 //! A connection to what takes writes: one node, or a cluster of them.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ::redis::aio::{ConnectionLike, MultiplexedConnection};
@@ -10,6 +11,8 @@ use ::redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult,
     ServerErrorKind, Value,
 };
+
+use super::topology;
 
 /// How long a connection to one node may take.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(1);
@@ -22,6 +25,8 @@ const PAUSES: (u64, u64) = (10, 200);
 /// A call whose slot is being moved is repeated for so long: what needs several keys works again once all have arrived.
 const MOVED_WITHIN: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(10);
+/// A master that does not answer for so long hangs.
+const HANGS: Duration = Duration::from_millis(1500);
 
 /// How connections are made.
 #[derive(Clone)]
@@ -29,7 +34,7 @@ pub(super) enum Way {
     /// To one node.
     Node(Client),
     /// To all nodes that these know of.
-    Cluster(Vec<ConnectionInfo>),
+    Cluster(Arc<[ConnectionInfo]>),
 }
 
 impl Way {
@@ -81,23 +86,34 @@ impl Connection {
         }
     }
 
-    /// `Ok` where it leads anywhere at all.
+    /// `Ok` where it leads somewhere, and no master hangs. One that is gone is the driver's to replace.
     pub(super) async fn check(&mut self) -> RedisResult<()> {
-        let Self::Cluster(cluster) = self else { return ::redis::cmd("PING").exec_async(self).await };
-        let anyone = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
-        cluster.route_command(::redis::cmd("PING"), anyone).await.map(drop)
+        if let Self::Node(node) = self {
+            return ::redis::cmd("PING").exec_async(node).await;
+        }
+        let hangs = || RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
+        match tokio::time::timeout(HANGS, self.ask_masters(&::redis::cmd("PING"))).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => self.ask_anyone(::redis::cmd("PING")).await.map(drop).map_err(|_| hangs()),
+            Err(_) => Err(hangs()),
+        }
+    }
+
+    async fn ask_anyone(&mut self, command: Cmd) -> RedisResult<Value> {
+        match self {
+            Self::Node(node) => command.query_async(node).await,
+            Self::Cluster(cluster) => {
+                let anyone = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
+                cluster.route_command(command, anyone).await
+            }
+        }
     }
 
     /// Whether a call that failed so shows that the connection is of no use any more. One to a cluster finds other masters by
-    /// itself, but for one that hangs.
+    /// itself, but not for one that hangs.
     pub(super) fn is_over(&self, error: &RedisError) -> bool {
         match self {
-            Self::Node(_) => {
-                error.is_unrecoverable_error()
-                    || error.is_timeout()
-                    || error.is_io_error()
-                    || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
-            }
+            Self::Node(_) => topology::is_over(error),
             Self::Cluster(_) => error.is_timeout(),
         }
     }

@@ -7,19 +7,27 @@ use ::redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Value};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Topology;
 use super::connection::Connection;
 use super::script::{self, Call};
+use super::topology::{Node, Topology, is_repeatable};
 
 /// How long a call waits for a connection that is being made anew.
-const RECONNECTED_WITHIN: Duration = Duration::from_secs(1);
+pub(super) const RECONNECTED_WITHIN: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 struct Live {
     generation: u64,
+    node: Node,
     connection: Connection,
+}
+
+impl Live {
+    /// Whether it is there, and leads to the node that takes writes.
+    fn leads(live: &Option<Self>) -> bool {
+        live.as_ref().is_some_and(|live| live.node.leads())
+    }
 }
 
 /// A connection shared by any number of calls, kept up by a task of its own until it is dropped.
@@ -30,21 +38,22 @@ pub(super) struct Link {
 
 impl Link {
     /// A link that starts from `connection`, where there is one already, or else connects in the background.
-    pub(super) fn new(topology: Topology, within: Duration, connection: Option<Connection>) -> Self {
-        let live = Arc::new(watch::Sender::new(connection.map(|connection| Live { generation: 0, connection })));
+    pub(super) fn new(topology: Topology, within: Duration, connection: Option<(Node, Connection)>) -> Self {
+        let live = connection.map(|(node, connection)| Live { generation: 0, node, connection });
+        let live = Arc::new(watch::Sender::new(live));
         let task = tokio::spawn(supervise(topology, within, Arc::clone(&live)));
         Self { live, _supervisor: AbortOnDropHandle::new(task) }
     }
 
     /// Whether it seems to be connected.
     pub(super) fn is_up(&self) -> bool {
-        self.live.borrow().is_some()
+        Live::leads(&self.live.borrow())
     }
 
-    /// Sends one command. A command whose connection broke is sent once more.
+    /// Sends one command. A command whose connection broke, or whose node handed the writes over, is sent once more.
     pub(super) async fn query(&self, command: &Cmd) -> RedisResult<Value> {
         match self.try_query(command).await {
-            Err(error) if error.is_connection_dropped() => self.try_query(command).await,
+            Err(error) if is_repeatable(&error) => self.try_query(command).await,
             result => result,
         }
     }
@@ -57,39 +66,39 @@ impl Link {
         }
     }
 
-    /// Sends several commands in one round trip. Sent once more where the connection broke.
+    /// Sends several commands in one round trip. Once more as [`Link::query`] does.
     pub(super) async fn query_all(&self, commands: &Pipeline) -> RedisResult<Vec<Value>> {
         match self.try_query_all(commands).await {
-            Err(error) if error.is_connection_dropped() => self.try_query_all(commands).await,
+            Err(error) if is_repeatable(&error) => self.try_query_all(commands).await,
             result => result,
         }
     }
 
-    /// Sends one command to every node that takes writes.
+    /// Sends one command to every node that takes writes, and gives their answers.
     pub(super) async fn ask_masters(&self, command: &Cmd) -> RedisResult<Vec<Value>> {
         let mut live = self.live().await?;
-        let result = live.connection.ask_masters(command).await;
+        let result = live.node.unless_left(live.connection.ask_masters(command)).await;
         result.inspect_err(|error| judge(&self.live, live.generation, error))
     }
 
     async fn try_query(&self, command: &Cmd) -> RedisResult<Value> {
         let mut live = self.live().await?;
-        let result = command.query_async(&mut live.connection).await;
+        let result = live.node.unless_left(command.query_async(&mut live.connection)).await;
         result.inspect_err(|error| judge(&self.live, live.generation, error))
     }
 
     async fn try_query_all(&self, commands: &Pipeline) -> RedisResult<Vec<Value>> {
         let mut live = self.live().await?;
-        let result = commands.query_async(&mut live.connection).await;
+        let result = live.node.unless_left(commands.query_async(&mut live.connection)).await;
         result.inspect_err(|error| judge(&self.live, live.generation, error))
     }
 
     async fn live(&self) -> RedisResult<Live> {
-        if let Some(live) = &*self.live.borrow() {
+        if let Some(live) = self.live.borrow().as_ref().filter(|live| live.node.leads()) {
             return Ok(live.clone());
         }
         let mut changes = self.live.subscribe();
-        let live = tokio::time::timeout(RECONNECTED_WITHIN, changes.wait_for(Option::is_some)).await;
+        let live = tokio::time::timeout(RECONNECTED_WITHIN, changes.wait_for(Live::leads)).await;
         let away = || RedisError::from((ErrorKind::Client, "away"));
         live.map_err(|_| away())?.map_err(|_| away())?.clone().ok_or_else(away)
     }
@@ -98,11 +107,12 @@ impl Link {
 /// Gives the connection up where `error` says that it is of no use any more.
 fn judge(live: &watch::Sender<Option<Live>>, generation: u64, error: &RedisError) {
     live.send_if_modified(|live| {
-        let over = live.as_ref().is_some_and(|live| live.generation == generation && live.connection.is_over(error));
-        if over {
-            *live = None;
+        let current = live.take_if(|live| live.generation == generation && live.connection.is_over(error));
+        if let Some(Live { node, connection: Connection::Cluster(_), .. }) = &current {
+            // A node of it hangs: nobody is to wait for that one.
+            node.leave();
         }
-        over
+        current.is_some()
     });
 }
 
@@ -111,19 +121,22 @@ async fn supervise(topology: Topology, within: Duration, live: Arc<watch::Sender
     for generation in 1.. {
         watch_over(&live, &mut changes).await;
         let mut pause = FIRST_PAUSE;
-        let connection = loop {
-            match topology.open(within).await {
-                Ok(connection) => break connection,
+        let (node, connection) = loop {
+            let node = topology.node();
+            match node.open(within).await {
+                Ok(connection) => break (node, connection),
                 Err(error) => {
                     if pause == LONGEST_PAUSE {
                         tracing::warn!(error = error.category(), "Redis is away; trying again");
                     }
                 }
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+                () = node.left() => pause = FIRST_PAUSE,
+            }
         };
-        live.send_replace(Some(Live { generation, connection }));
+        live.send_replace(Some(Live { generation, node, connection }));
     }
 }
 
@@ -131,12 +144,16 @@ async fn supervise(topology: Topology, within: Duration, live: Arc<watch::Sender
 async fn watch_over(live: &watch::Sender<Option<Live>>, changes: &mut watch::Receiver<Option<Live>>) {
     loop {
         let Some(mut current) = live.borrow().clone() else { return };
-        let gone = changes.wait_for(Option::is_none);
-        if tokio::time::timeout(Duration::from_secs(1), gone).await.is_ok() {
-            return;
-        }
-        if current.connection.check().await.is_err() {
-            live.send_if_modified(|live| live.take_if(|live| live.generation == current.generation).is_some());
+        let node = current.node.clone();
+        let idle = async {
+            let gone = changes.wait_for(Option::is_none);
+            if tokio::time::timeout(Duration::from_secs(1), gone).await.is_ok() {
+                return Ok(());
+            }
+            current.connection.check().await
+        };
+        if let Err(error) = node.unless_left(idle).await {
+            judge(live, current.generation, &error);
         }
     }
 }

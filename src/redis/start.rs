@@ -4,27 +4,36 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ::redis::io::tcp::TcpSettings;
-use ::redis::{Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError};
-use anyhow::{Context, bail};
+use ::redis::{
+    Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError,
+};
+use anyhow::{Context, bail, ensure};
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::cluster::{self, Flaw};
-use super::connection::{Connection, Way};
+use super::acks::Acks;
+use super::cluster;
+use super::connection::Connection;
 use super::link::Link;
 use super::room::{Memory, Room, field, text};
 use super::script::Script;
+use super::sentinel::Sentinels;
+use super::topology::{Node, Topology};
 use super::{
     ANSWER_WITHIN, BULK_LINKS, BULK_WITHIN, CHUNKS_UNDER_WAY, CLUSTER_LINKS, LEDGER_LINKS, Pool, Redis, Server,
-    Settings, Topology,
+    Settings,
 };
 
 /// Connects to Redis; waits for one that isn't there yet, as long as `settings.patience` says.
 ///
-/// An error is one clear line: a wrong password, nobody there, a cluster with holes, or a Redis that evicts what it keeps.
+/// An error is one clear line: a wrong password, nobody there, Sentinels that know no such master, a cluster with holes, a
+/// certificate that isn't trusted, or a Redis that evicts what it keeps.
 pub async fn connect(settings: &Settings) -> anyhow::Result<Arc<Redis>> {
-    let topology = Topology { way: way(&settings.server)? };
-    let mut connection = first_connection(&topology, settings.patience).await?;
+    // Only fails where one is chosen already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let mut patience = Patience::new(settings.patience);
+    let topology = topology(&settings.server, &mut patience).await?;
+    let (node, mut connection) = first_connection(&topology, &mut patience).await?;
     let memory = Memory::ask(&mut connection).await.context("Redis does not answer INFO")?;
     if let Some(evicting) = memory.iter().find(|memory| memory.evicts())
         && !settings.allow_eviction
@@ -37,12 +46,15 @@ pub async fn connect(settings: &Settings) -> anyhow::Result<Arc<Redis>> {
     warn_of_what_a_crash_would_lose(&mut connection).await;
     let room = Arc::new(Room::new(settings.max_storage));
     room.take(&memory);
-    let is_cluster = matches!(settings.server, Server::Cluster { .. });
+    let acks = (settings.acks > 0).then(|| Arc::new(Acks::new(topology.clone(), settings.acks)));
+    let link = Link::new(topology.clone(), ANSWER_WITHIN, None);
+    let sampler = tokio::spawn(sample(link, Arc::clone(&room), acks.clone()));
+    let is_cluster = matches!(topology, Topology::Cluster(_));
     let (ledger, bulk) = if is_cluster { CLUSTER_LINKS } else { (LEDGER_LINKS, BULK_LINKS) };
-    let sampler = tokio::spawn(sample(Link::new(topology.clone(), ANSWER_WITHIN, None), Arc::clone(&room)));
     Ok(Arc::new(Redis {
-        ledger: Pool::new(&topology, ledger, ANSWER_WITHIN, Some(connection)),
+        ledger: Pool::new(&topology, ledger, ANSWER_WITHIN, Some((node, connection))),
         bulk: Pool::new(&topology, bulk, BULK_WITHIN, None),
+        acks,
         under_way: Arc::new(Semaphore::new(CHUNKS_UNDER_WAY)),
         room,
         is_cluster,
@@ -50,7 +62,7 @@ pub async fn connect(settings: &Settings) -> anyhow::Result<Arc<Redis>> {
     }))
 }
 
-fn way(server: &Server) -> anyhow::Result<Way> {
+async fn topology(server: &Server, patience: &mut Patience) -> anyhow::Result<Topology> {
     let info = match server {
         // The driver's own words for a bad address may repeat it, password and all.
         Server::Url(url) => url.as_str().into_connection_info().map_err(|error| {
@@ -62,14 +74,24 @@ fn way(server: &Server) -> anyhow::Result<Way> {
         Server::Parts { host, port, db, username, password } => {
             address(host, *port, false)?.set_redis_settings(login(*db, username.as_deref(), password.as_deref()))
         }
+        Server::Sentinels { sentinels, tls, name, sentinel_password, db, username, password } => {
+            let sentinels = sentinels.iter().map(|(host, port)| {
+                Ok(address(host, *port, *tls)?.set_redis_settings(login(0, None, sentinel_password.as_deref())))
+            });
+            let sentinels = sentinels.collect::<anyhow::Result<Vec<_>>>()?;
+            let master = address("", 0, *tls)?;
+            let master = master.set_redis_settings(login(*db, username.as_deref(), password.as_deref()));
+            return Ok(Topology::Sentinels(Arc::new(Sentinels::find(&sentinels, name, master, patience).await?)));
+        }
         Server::Cluster { nodes, tls, username, password } => {
             let login = login(0, username.as_deref(), password.as_deref());
             let node = |(host, port): &(String, u16)| Ok(address(host, *port, *tls)?.set_redis_settings(login.clone()));
-            return Ok(Way::Cluster(nodes.iter().map(node).collect::<anyhow::Result<_>>()?));
+            let nodes = nodes.iter().map(node).collect::<anyhow::Result<Vec<_>>>()?;
+            return Ok(Topology::Cluster(cluster::find(nodes, patience).await?));
         }
     };
-    let info: ConnectionInfo = info.set_tcp_settings(tcp());
-    Ok(Way::Node(Client::open(info).context("the Redis address can't be used")?))
+    let info = info.set_tcp_settings(tcp());
+    Ok(Topology::One(Node::only(Client::open(info).context("the Redis address can't be used")?)))
 }
 
 fn address(host: &str, port: u16, tls: bool) -> anyhow::Result<ConnectionInfo> {
@@ -92,55 +114,67 @@ fn login(db: i64, username: Option<&str>, password: Option<&str>) -> RedisConnec
     login
 }
 
+/// An error where a connection failed for the other side's certificate.
+pub(super) fn refuse_untrusted(whose: &str, why: &str) -> anyhow::Result<()> {
+    ensure!(
+        !why.contains("certificate"),
+        "{whose} certificate isn't trusted ({why}): name a file with its CA in SSL_CERT_FILE"
+    );
+    Ok(())
+}
+
 pub(super) fn tcp() -> TcpSettings {
     TcpSettings::default().set_nodelay(true)
 }
 
-/// A connection to a Redis that can be used; to a cluster, only where every slot has a master.
-async fn first_attempt(topology: &Topology) -> Result<Connection, Flaw> {
-    if let Way::Cluster(nodes) = &topology.way {
-        cluster::look(nodes, ANSWER_WITHIN).await?;
-    }
-    topology.open(ANSWER_WITHIN).await.map_err(Flaw::Unreachable)
-}
-
-async fn first_connection(topology: &Topology, patience: Duration) -> anyhow::Result<Connection> {
-    let began = Instant::now();
-    let mut pause = Duration::from_millis(100);
+async fn first_connection(topology: &Topology, patience: &mut Patience) -> anyhow::Result<(Node, Connection)> {
     loop {
-        let line = match first_attempt(topology).await {
-            Ok(connection) => return Ok(connection),
-            Err(Flaw::Unreachable(error)) if is_refusal(&error) => {
-                bail!("Redis refuses the login ({}): check its user name and password", reason(&error))
-            }
-            Err(Flaw::Unreachable(error)) if matches!(error.kind(), ErrorKind::InvalidClientConfig) => {
-                bail!("the Redis settings can't be used: {}", reason(&error))
-            }
-            Err(Flaw::NoCluster(address)) => {
-                bail!("the Redis at {address} is no node of a cluster: set --redis-url for a server by itself")
-            }
-            Err(Flaw::Unreachable(error)) => format!("Redis can't be reached: {}", reason(&error)),
-            // A cluster that is being set up, or fails over just now.
-            Err(Flaw::Uncovered(served)) => format!(
-                "the Redis cluster serves {served} of {} slots: look at `redis-cli --cluster check`, and repair it",
-                cluster::SLOTS
-            ),
+        let node = topology.node();
+        let error = match node.open(ANSWER_WITHIN).await {
+            Ok(connection) => return Ok((node, connection)),
+            Err(error) => error,
         };
-        if began.elapsed() + pause > patience {
-            bail!(line);
+        if is_refusal(&error) {
+            bail!("Redis refuses the login ({}): check its user name and password", reason(&error));
         }
-        tracing::warn!("{line}; trying again");
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(2));
+        if matches!(error.kind(), ErrorKind::InvalidClientConfig) {
+            bail!("the Redis settings can't be used: {}", reason(&error));
+        }
+        let why = reason(&error);
+        refuse_untrusted("Redis'", &why)?;
+        patience.wait("Redis can't be reached", &why).await?;
     }
 }
 
-fn is_refusal(error: &RedisError) -> bool {
+/// What is left of the time in which all that must be there may come.
+pub(super) struct Patience {
+    until: Instant,
+    pause: Duration,
+}
+
+impl Patience {
+    fn new(patience: Duration) -> Self {
+        Self { until: Instant::now() + patience, pause: Duration::from_millis(100) }
+    }
+
+    /// Waits before another attempt; an error where there is no time for one.
+    pub(super) async fn wait(&mut self, what: &str, why: &str) -> anyhow::Result<()> {
+        if Instant::now() + self.pause > self.until {
+            bail!("{what}: {why}");
+        }
+        tracing::warn!(why, "{what}; trying again");
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(Duration::from_secs(2));
+        Ok(())
+    }
+}
+
+pub(super) fn is_refusal(error: &RedisError) -> bool {
     error.kind() == ErrorKind::AuthenticationFailed
         || matches!(error.code(), Some("WRONGPASS" | "NOAUTH" | "NOPERM" | "NOPERMISSION"))
 }
 
-fn reason(error: &RedisError) -> String {
+pub(super) fn reason(error: &RedisError) -> String {
     match (error.code(), error.detail()) {
         (Some(code), _) => code.to_owned(),
         (None, Some(detail)) => detail.to_owned(),
@@ -157,24 +191,20 @@ async fn warn_of_what_a_crash_would_lose(connection: &mut Connection) {
         );
         return;
     }
-    let mut config = ::redis::cmd("CONFIG");
-    config.arg("GET").arg("appendfsync");
-    match connection.ask_masters(&config).await {
-        Ok(pairs) => {
-            let pairs = pairs.into_iter().filter_map(|pair| ::redis::from_redis_value::<Vec<String>>(pair).ok());
-            if let Some(appendfsync) = pairs.filter_map(|pair| pair.into_iter().nth(1)).find(|value| value != "always")
-            {
-                tracing::warn!(
-                    appendfsync,
-                    "Redis may lose the last seconds in a crash, and bring a claimed share back: set appendfsync always"
-                );
-            }
-        }
-        Err(_) => tracing::warn!("Redis does not tell its appendfsync: only `always` survives every crash"),
+    let Ok(pairs) = connection.ask_masters(::redis::cmd("CONFIG").arg("GET").arg("appendfsync")).await else {
+        tracing::warn!("Redis does not tell its appendfsync: only `always` survives every crash");
+        return;
+    };
+    let value = |pair| ::redis::from_redis_value::<Vec<String>>(pair).ok()?.into_iter().nth(1);
+    if let Some(appendfsync) = pairs.into_iter().filter_map(value).find(|value| value != "always") {
+        tracing::warn!(
+            appendfsync,
+            "Redis may lose the last seconds in a crash, and bring a claimed share back: set appendfsync always"
+        );
     }
 }
 
-async fn sample(link: Link, room: Arc<Room>) {
+async fn sample(link: Link, room: Arc<Room>, acks: Option<Arc<Acks>>) {
     let sweep = Script::new(include_str!("sweep.lua"));
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -182,6 +212,11 @@ async fn sample(link: Link, room: Arc<Room>) {
         ticks.tick().await;
         if let Err(error) = room.sample(&link, &sweep).await {
             tracing::debug!(error = error.category(), "no sample of Redis' memory");
+        }
+        if let Some(acks) = &acks
+            && let Err(error) = acks.sample(&link).await
+        {
+            tracing::debug!(error = error.category(), "no count of Redis' replicas");
         }
     }
 }

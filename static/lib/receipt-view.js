@@ -22,10 +22,7 @@ export function draw(receipt, all, sealed) {
   if (now === drawn) return;
   const isFirst = drawn === "";
   drawn = now;
-  if (isFirst) {
-    say(byId("lede"), "receipt.lede");
-    byId("live").hidden = false;
-  }
+  byId("live").hidden = false;
   only(byId("receipt"), "known", ...(receipt.state === "ready" ? ["tear", "revoke"] : []));
   drawState(receipt, sealed);
   byId("timeline").replaceChildren(...all.map((happening) => row(happening, sealed)));

@@ -3,7 +3,7 @@
 //
 //   node tests/browser/bench.js [WORD]...     SIZE=1024 (MiB) RUNS=5 ONETIMESHARE_BIN=target/release/onetimeshare
 //
-// Only what has a WORD in its name is run. Everything lies in /dev/shm: there is no disk in these figures. Rounds are
+// Only what has a WORD in its name is run, or is called so. Everything lies in /dev/shm: there is no disk in these figures. Rounds are
 // interleaved, the first only warms up. Beside the speed stands the processor time of all of Chromium and the server: where
 // there are few cores, it decides.
 
@@ -24,7 +24,10 @@ const runs = Number(process.env.RUNS ?? 5);
 const words = process.argv.slice(2);
 const repository = fileURLToPath(new URL("../..", import.meta.url));
 const binary = resolve(repository, process.env.ONETIMESHARE_BIN || "target/release/onetimeshare");
-const loops = table(bytes).filter(({ name }) => words.length === 0 || words.some((word) => name.includes(word)));
+const rows = table(bytes);
+const isWhole = (word) => rows.some(({ name }) => name === word);
+const matches = (name) => words.some((word) => (isWhole(word) ? name === word : name.includes(word)));
+const loops = words.length === 0 ? rows : rows.filter(({ name }) => matches(name));
 
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
 const folder = mkdtempSync("/dev/shm/onetimeshare-bench-");

@@ -183,7 +183,7 @@ export async function modernGallery({ server, proxy, folder }) {
     ["send-unfinished", sending((page) => page.reload().then(() => page.locator(".unfinished").waitFor()))],
     ["result", (page) => given(page, {}).then(() => unfold(page, '[data-part="code"]', '[data-part="picture"] svg'))],
     ["result-password", (page) => given(page, { password: "correct horse", downloads: 3 })],
-    ["shares", sentAnd({}, (page) => sentAnd({ text: "x", files: [] }, revoked)(page).then(() => page.goto(`${server}/`)).then(() => page.locator(".shares").waitFor()))],
+    ["shares", sentAnd({}, (page) => sentAnd({ text: "x", files: [] }, revoked)(page).then(() => page.goto(`${server}/`)).then(() => page.locator('.shares [data-state="revoked"]').waitFor()))],
     ["receive", sentAnd({ files: [three[0]], note: NOTE }, looked)],
     ["receive-many", sentAnd({ files: [...Array(15).keys()].map((at) => file(`IMG_${4711 + at}.jpg`, 10_000)) }, (page, links) => looked(page, links).then(() => page.locator("#more summary").click()))],
     ["receive-text", sentAnd({ files: [], text: "The key lies under the mat." }, looked)],

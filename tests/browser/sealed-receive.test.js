@@ -537,6 +537,7 @@ onStore("embedded", "in German", (test) => {
     const page = await openModern({ locale: "de-DE" });
     await page.goto(share.link);
     await says(page, "2 Dateien für dich");
+    await page.locator(".facts").waitFor();
     assert.match(
       await page.locator(".facts").innerText(),
       /Zusammen\s+1,5 KiB, als ein Zip\s+Wartet bis\s+\d+\. \w+ \d{4} um \d\d:\d\d noch/,

@@ -5,6 +5,12 @@
 #[path = "../servers/cluster.rs"]
 #[allow(dead_code, unreachable_pub, reason = "other suites use the rest")]
 mod cluster_server;
+#[path = "../servers/redis.rs"]
+#[allow(dead_code, unreachable_pub, reason = "other suites use the rest")]
+mod redis_server;
+#[path = "../servers/sentinels.rs"]
+#[allow(dead_code, unreachable_pub, reason = "other suites use the rest")]
+mod sentinels;
 
 mod client;
 mod sender;
@@ -30,6 +36,7 @@ mod canary;
 mod claims;
 mod cluster;
 mod crash;
+mod failover;
 mod hostile;
 mod languages;
 mod lifecycle;
@@ -41,4 +48,6 @@ mod plain;
 mod previews;
 mod receipts;
 mod redis_down;
+mod replicas;
+mod tls;
 mod tus;

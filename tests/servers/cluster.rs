@@ -114,12 +114,14 @@ impl Cluster {
             },
             max_storage: Some(1 << 40),
             allow_eviction: false,
+            acks: 0,
             patience: Duration::ZERO,
         }
     }
 
-    pub async fn connect(&self) -> Arc<Redis> {
-        connect(&self.settings()).await.expect("a connection")
+    /// A connection by which so many replicas must acknowledge.
+    pub async fn connect(&self, acks: u32) -> Arc<Redis> {
+        connect(&Settings { acks, ..self.settings() }).await.expect("a connection")
     }
 
     /// `host:port,…` of all nodes, as REDIS_CLUSTER has it.

@@ -36,6 +36,7 @@ impl RedisServer {
             server: Server::Url(format!("redis://127.0.0.1:{}", self.port)),
             max_storage: Some(1 << 40),
             allow_eviction: false,
+            acks: 0,
             patience: Duration::ZERO,
         }
     }
@@ -47,6 +48,13 @@ impl RedisServer {
     #[allow(dead_code, reason = "not every suite ends its Redis")]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Stops it as it is, or lets it go on: `STOP`, `CONT`.
+    #[allow(dead_code, reason = "not every suite ends its Redis")]
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.process.id().to_string()).status();
+        assert!(sent.expect("kill runs").success(), "kill -{name}");
     }
 
     /// As by `kill -9`.

@@ -14,6 +14,7 @@ fn every_error() -> Vec<Error> {
         Ledger::BudgetSpent,
         Ledger::Full,
         Ledger::Unavailable("why".into()),
+        Ledger::Unacknowledged { by: 1, of: 2 },
     ];
     let mut errors = vec![
         Error::BadRequest("what".into()),

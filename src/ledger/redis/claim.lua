@@ -8,6 +8,7 @@ if had then
   local _, _, ends, finished, served = claim_of(had)
   local lease = redis.call('HMGET', KEYS[3], 'size', 'base', 'blob', 'manifest')
   if finished ~= 0 or ends <= now or not lease[1] then return { 'claim', had } end
+  again(KEYS[2])
   return { 'ok', 1, lease[1], lease[2], lease[3], lease[4], ends, served }
 end
 local share = redis.call('HMGET', KEYS[1], 'verifier', 'password', 'expires', 'left', 'downloads', 'size', 'base', 'blob', 'manifest')

@@ -9,6 +9,13 @@ local function claim_text(n, granted, ends, finished, served)
   return string.format('%s %s %.0f %.0f %.0f', n, granted, ends, finished, served)
 end
 
+-- A transition that changes nothing the second time writes all the same: replicas acknowledge writes, and with each all
+-- that came before it. A write that is allowed at maxmemory comes first: the rest is allowed then too.
+local function again(receipt)
+  redis.call('HDEL', receipt, '')
+  redis.call('HINCRBY', receipt, 'seq', 1)
+end
+
 -- How long `network` may not try, in ms; nil where it may. Guesses: scored by time, named by network and number.
 local function locked(guesses, network, now, per_minute, per_hour)
   if redis.call('ZCOUNT', guesses, '(' .. string.format('%.0f', now - 3600000), '+inf') == 0 then return nil end

@@ -5,7 +5,10 @@ local receipt = redis.call('HMGET', KEYS[2], 'token', 'expires', 'abandoned')
 local blob = 1 - ARGV[11]
 if receipt[1] then
   if receipt[1] ~= ARGV[2] then return { 'unknown' } end
-  if receipt[2] then return { 'ok', receipt[2] } end
+  if receipt[2] then
+    again(KEYS[2])
+    return { 'ok', receipt[2] }
+  end
   local window = redis.call('HGET', KEYS[3], 'window')
   if receipt[3] or not window or tonumber(window) <= tonumber(ARGV[1]) then return { 'unknown' } end
 elseif ARGV[14] == '0' then

@@ -6,6 +6,7 @@ if not receipt[1] or not (operator or receipt[1] == ARGV[2]) then return { 'unkn
 local spent = receipt[2] and tonumber(receipt[7] or 0) >= tonumber(receipt[6])
 if spent and not operator then return { 'claimed' } end
 redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
+again(KEYS[1])
 local all = redis.call('HGETALL', KEYS[1])
 local leased = false
 for i = 1, #all, 2 do

@@ -1,0 +1,121 @@
+//! Which node takes writes, and connections to it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redis::{Client, ConnectionInfo, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{Connection, Way};
+use super::sentinel::Sentinels;
+
+/// How long a connection may take to be made and to answer.
+const OPENED_WITHIN: Duration = Duration::from_secs(2);
+
+/// What there is of Redis.
+#[derive(Clone)]
+pub(super) enum Topology {
+    /// One server.
+    One(Node),
+    /// A master and its replicas, that Sentinels watch.
+    Sentinels(Arc<Sentinels>),
+    /// A cluster that these nodes know of.
+    Cluster(Arc<[ConnectionInfo]>),
+}
+
+impl Topology {
+    /// The node that takes writes, as far as is known now.
+    pub(super) fn node(&self) -> Node {
+        match self {
+            Self::One(node) => node.clone(),
+            Self::Sentinels(sentinels) => sentinels.master(),
+            Self::Cluster(nodes) => Node::cluster(Arc::clone(nodes)),
+        }
+    }
+}
+
+/// One Redis server, or all those of a cluster.
+#[derive(Clone)]
+pub(super) struct Node {
+    way: Way,
+    /// Whether it must say that it is a master before it is used.
+    elected: bool,
+    /// Cancelled once another node takes the writes: nothing is to be awaited from this one any more.
+    left: CancellationToken,
+}
+
+impl Node {
+    /// A server that takes writes, as its operator says.
+    pub(super) fn only(client: Client) -> Self {
+        Self { way: Way::Node(client), elected: false, left: CancellationToken::new() }
+    }
+
+    /// A server that is the master, as a Sentinel says.
+    pub(super) fn elected(client: Client) -> Self {
+        Self { way: Way::Node(client), elected: true, left: CancellationToken::new() }
+    }
+
+    /// The masters of a cluster, which one connection leads to.
+    fn cluster(nodes: Arc<[ConnectionInfo]>) -> Self {
+        Self { way: Way::Cluster(nodes), elected: false, left: CancellationToken::new() }
+    }
+
+    /// Says that another node takes the writes.
+    pub(super) fn leave(&self) {
+        self.left.cancel();
+    }
+
+    /// Resolves once another node takes the writes.
+    pub(super) async fn left(&self) {
+        self.left.cancelled().await;
+    }
+
+    /// Whether it takes the writes, as far as is known now.
+    pub(super) fn leads(&self) -> bool {
+        !self.left.is_cancelled()
+    }
+
+    /// Opens a connection whose answers may each take as long as `within`.
+    pub(super) async fn open(&self, within: Duration) -> RedisResult<Connection> {
+        match tokio::time::timeout(OPENED_WITHIN, self.unless_left(self.connect(within))).await {
+            Ok(result) => result,
+            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+        }
+    }
+
+    /// What `asked` gives; where another node takes over meanwhile, an error as of a connection that broke.
+    pub(super) async fn unless_left<T>(&self, asked: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+        tokio::select! {
+            biased;
+            answer = asked => answer,
+            () = self.left() => Err(std::io::Error::from(std::io::ErrorKind::ConnectionAborted).into()),
+        }
+    }
+
+    async fn connect(&self, within: Duration) -> RedisResult<Connection> {
+        let mut connection = self.way.connect(within).await?;
+        if self.elected {
+            let role: Vec<Value> = ::redis::cmd("ROLE").query_async(&mut connection).await?;
+            if role.first() != Some(&Value::BulkString(b"master".to_vec())) {
+                return Err((ErrorKind::Client, "the node that Sentinel names is no master").into());
+            }
+        }
+        Ok(connection)
+    }
+}
+
+/// Whether the connection is of no use any more: it is broken, hangs, or leads to a node that takes no writes.
+pub(super) fn is_over(error: &RedisError) -> bool {
+    error.is_unrecoverable_error() || error.is_timeout() || error.is_io_error() || is_demoted(error)
+}
+
+/// Whether the same may be asked again at once, on another connection: the answer was lost, or nothing was done.
+pub(super) fn is_repeatable(error: &RedisError) -> bool {
+    error.is_connection_dropped() || is_demoted(error)
+}
+
+/// A master that becomes a replica lets go of those who wait for its replicas.
+fn is_demoted(error: &RedisError) -> bool {
+    matches!(error.kind(), ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown))
+        || (error.kind() == ErrorKind::Extension && error.to_string().contains("UNBLOCKED"))
+}
