@@ -12,6 +12,8 @@ use ::redis::{
     ServerErrorKind, Value,
 };
 
+use tokio::sync::Semaphore;
+
 use super::topology;
 
 /// How long a connection to one node may take.
@@ -25,8 +27,9 @@ const PAUSES: (u64, u64) = (10, 200);
 /// A call whose slot is being moved is repeated for so long: what needs several keys works again once all have arrived.
 const MOVED_WITHIN: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(10);
-/// A master that does not answer for so long hangs.
-const HANGS: Duration = Duration::from_millis(1500);
+/// Calls that one connection to a cluster has under way. The driver queues 50 for each node; what waits beyond that holds up
+/// its own look at the slots, and both wait for ever.
+const UNDER_WAY: usize = 32;
 
 /// How connections are made.
 #[derive(Clone)]
@@ -61,7 +64,7 @@ impl Way {
                     .max_retry_wait(PAUSES.1)
                     .tcp_settings(super::start::tcp())
                     .build()?;
-                Ok(Connection::Cluster(client.get_async_connection().await?))
+                Ok(Connection::Cluster(client.get_async_connection().await?, Arc::new(Semaphore::new(UNDER_WAY))))
             }
         }
     }
@@ -72,13 +75,13 @@ impl Way {
 pub(super) enum Connection {
     Node(MultiplexedConnection),
     /// Follows MOVED and ASK, and masters that change; reads from masters only. Commands in one pipeline must be in one slot.
-    Cluster(ClusterConnection),
+    Cluster(ClusterConnection, Arc<Semaphore>),
 }
 
 impl Connection {
     /// Sends one command to every node that takes writes, and gives their answers.
     pub(super) async fn ask_masters(&mut self, command: &Cmd) -> RedisResult<Vec<Value>> {
-        let Self::Cluster(cluster) = self else { return Ok(vec![command.query_async(self).await?]) };
+        let Self::Cluster(cluster, _) = self else { return Ok(vec![command.query_async(self).await?]) };
         let masters = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
         match cluster.route_command(command.clone(), masters).await? {
             Value::Map(answers) => answers.into_iter().map(|(_, answer)| answer.extract_error()).collect(),
@@ -86,35 +89,21 @@ impl Connection {
         }
     }
 
-    /// `Ok` where it leads somewhere, and no master hangs. One that is gone is the driver's to replace.
+    /// `Ok` where it leads anywhere at all.
     pub(super) async fn check(&mut self) -> RedisResult<()> {
-        if let Self::Node(node) = self {
-            return ::redis::cmd("PING").exec_async(node).await;
-        }
-        let hangs = || RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
-        match tokio::time::timeout(HANGS, self.ask_masters(&::redis::cmd("PING"))).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => self.ask_anyone(::redis::cmd("PING")).await.map(drop).map_err(|_| hangs()),
-            Err(_) => Err(hangs()),
-        }
-    }
-
-    async fn ask_anyone(&mut self, command: Cmd) -> RedisResult<Value> {
-        match self {
-            Self::Node(node) => command.query_async(node).await,
-            Self::Cluster(cluster) => {
-                let anyone = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
-                cluster.route_command(command, anyone).await
-            }
-        }
+        let Self::Cluster(cluster, _) = self else { return ::redis::cmd("PING").exec_async(self).await };
+        let anyone = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
+        let answer = cluster.route_command(::redis::cmd("PING"), anyone).await;
+        // Where nobody is left that it knows, it starts from those named in the settings again.
+        answer.map(drop).map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut).into())
     }
 
     /// Whether a call that failed so shows that the connection is of no use any more. One to a cluster finds other masters by
-    /// itself, but not for one that hangs.
+    /// itself, but for those that hang.
     pub(super) fn is_over(&self, error: &RedisError) -> bool {
         match self {
             Self::Node(_) => topology::is_over(error),
-            Self::Cluster(_) => error.is_timeout(),
+            Self::Cluster(..) => error.is_timeout(),
         }
     }
 }
@@ -123,15 +112,17 @@ impl ConnectionLike for Connection {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         match self {
             Self::Node(node) => node.req_packed_command(command),
-            Self::Cluster(cluster) => Box::pin(async move {
-                let moving = Moving::since_now();
-                loop {
-                    match cluster.req_packed_command(command).await {
-                        Err(error) if moving.goes_on(&error) => tokio::time::sleep(PAUSE).await,
-                        result => return result,
+            Self::Cluster(cluster, turns) => {
+                let moving = Moving { since: Instant::now(), turns };
+                Box::pin(async move {
+                    loop {
+                        match moving.in_turn(cluster.req_packed_command(command)).await {
+                            Err(error) if moving.goes_on(&error) => tokio::time::sleep(PAUSE).await,
+                            result => return result,
+                        }
                     }
-                }
-            }),
+                })
+            }
         }
     }
 
@@ -143,37 +134,43 @@ impl ConnectionLike for Connection {
     ) -> RedisFuture<'a, Vec<Value>> {
         match self {
             Self::Node(node) => node.req_packed_commands(commands, offset, count),
-            Self::Cluster(cluster) => Box::pin(async move {
-                let moving = Moving::since_now();
-                loop {
-                    match cluster.req_packed_commands(commands, offset, count).await {
-                        Err(error) if moving.goes_on(&error) => tokio::time::sleep(PAUSE).await,
-                        result => return result,
+            Self::Cluster(cluster, turns) => {
+                let moving = Moving { since: Instant::now(), turns };
+                Box::pin(async move {
+                    loop {
+                        match moving.in_turn(cluster.req_packed_commands(commands, offset, count)).await {
+                            Err(error) if moving.goes_on(&error) => tokio::time::sleep(PAUSE).await,
+                            result => return result,
+                        }
                     }
-                }
-            }),
+                })
+            }
         }
     }
 
     fn get_db(&self) -> i64 {
         match self {
             Self::Node(node) => node.get_db(),
-            Self::Cluster(cluster) => cluster.get_db(),
+            Self::Cluster(cluster, _) => cluster.get_db(),
         }
     }
 }
 
-/// A slot may be on its way to another node.
-struct Moving(Instant);
+/// A call whose slot may be on its way to another node.
+struct Moving<'a> {
+    since: Instant,
+    turns: &'a Semaphore,
+}
 
-impl Moving {
-    fn since_now() -> Self {
-        Self(Instant::now())
+impl Moving<'_> {
+    async fn in_turn<T>(&self, call: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+        let _turn = self.turns.acquire().await;
+        call.await
     }
 
-    /// Whether nothing was done because of that, and it is worth another try.
+    /// Whether nothing was done because the slot is moved, and it is worth another try.
     fn goes_on(&self, error: &RedisError) -> bool {
         use ServerErrorKind::{Ask, Moved, TryAgain};
-        matches!(error.kind(), ErrorKind::Server(Ask | Moved | TryAgain)) && self.0.elapsed() < MOVED_WITHIN
+        matches!(error.kind(), ErrorKind::Server(Ask | Moved | TryAgain)) && self.since.elapsed() < MOVED_WITHIN
     }
 }

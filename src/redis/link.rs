@@ -107,12 +107,7 @@ impl Link {
 /// Gives the connection up where `error` says that it is of no use any more.
 fn judge(live: &watch::Sender<Option<Live>>, generation: u64, error: &RedisError) {
     live.send_if_modified(|live| {
-        let current = live.take_if(|live| live.generation == generation && live.connection.is_over(error));
-        if let Some(Live { node, connection: Connection::Cluster(_), .. }) = &current {
-            // A node of it hangs: nobody is to wait for that one.
-            node.leave();
-        }
-        current.is_some()
+        live.take_if(|live| live.generation == generation && live.connection.is_over(error)).is_some()
     });
 }
 

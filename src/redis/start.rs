@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::acks::Acks;
-use super::cluster;
+use super::cluster::Cluster;
 use super::connection::Connection;
 use super::link::Link;
 use super::room::{Memory, Room, field, text};
@@ -85,7 +85,7 @@ async fn topology(server: &Server, patience: &mut Patience) -> anyhow::Result<To
             let login = login(0, username.as_deref(), password.as_deref());
             let node = |(host, port): &(String, u16)| Ok(address(host, *port, *tls)?.set_redis_settings(login.clone()));
             let nodes = nodes.iter().map(node).collect::<anyhow::Result<Vec<_>>>()?;
-            return Ok(Topology::Cluster(cluster::find(nodes, patience).await?));
+            return Ok(Topology::Cluster(Arc::new(Cluster::find(nodes, patience).await?)));
         }
     };
     let info = info.set_tcp_settings(tcp());

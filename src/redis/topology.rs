@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::{Client, ConnectionInfo, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
+use ::redis::{Client, ConnectionAddr, ConnectionInfo, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
 use tokio_util::sync::CancellationToken;
 
+use super::cluster::Cluster;
 use super::connection::{Connection, Way};
 use super::sentinel::Sentinels;
 
@@ -19,8 +20,8 @@ pub(super) enum Topology {
     One(Node),
     /// A master and its replicas, that Sentinels watch.
     Sentinels(Arc<Sentinels>),
-    /// A cluster that these nodes know of.
-    Cluster(Arc<[ConnectionInfo]>),
+    /// Masters that each have some of the slots.
+    Cluster(Arc<Cluster>),
 }
 
 impl Topology {
@@ -29,7 +30,7 @@ impl Topology {
         match self {
             Self::One(node) => node.clone(),
             Self::Sentinels(sentinels) => sentinels.master(),
-            Self::Cluster(nodes) => Node::cluster(Arc::clone(nodes)),
+            Self::Cluster(cluster) => cluster.masters(),
         }
     }
 }
@@ -55,8 +56,8 @@ impl Node {
         Self { way: Way::Node(client), elected: true, left: CancellationToken::new() }
     }
 
-    /// The masters of a cluster, which one connection leads to.
-    fn cluster(nodes: Arc<[ConnectionInfo]>) -> Self {
+    /// The masters of a cluster that these nodes know of: one connection leads to them all.
+    pub(super) fn cluster(nodes: Arc<[ConnectionInfo]>) -> Self {
         Self { way: Way::Cluster(nodes), elected: false, left: CancellationToken::new() }
     }
 
@@ -102,6 +103,17 @@ impl Node {
         }
         Ok(connection)
     }
+}
+
+/// Another address, connected to in the same way.
+pub(super) fn at(like: &ConnectionInfo, address: &(String, u16)) -> ConnectionInfo {
+    let (host, port) = address.clone();
+    like.clone().set_addr(match like.addr() {
+        ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
+            ConnectionAddr::TcpTls { host, port, insecure: *insecure, tls_params: tls_params.clone() }
+        }
+        _ => ConnectionAddr::Tcp(host, port),
+    })
 }
 
 /// Whether the connection is of no use any more: it is broken, hangs, or leads to a node that takes no writes.
