@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use ::redis::aio::MultiplexedConnection;
 use ::redis::{ErrorKind, Pipeline, RedisError, RedisResult, Value};
 use tokio::sync::Semaphore;
 
-use super::connection::Connection;
 use super::link::{Link, RECONNECTED_WITHIN};
 use super::room::{field, text};
 use super::topology::{Node, Topology, is_over, is_repeatable};
@@ -37,7 +37,7 @@ pub(super) struct Acks {
 /// A connection with one user at a time.
 struct Exclusive {
     node: Node,
-    connection: Connection,
+    connection: MultiplexedConnection,
     /// Whether replicas can say what is on their disks, too.
     fsyncs: bool,
 }
@@ -54,24 +54,27 @@ impl Acks {
         (online < self.wanted).then_some((online, self.wanted))
     }
 
-    /// Asks the master how many replicas it has; of several, the one with the fewest counts.
+    /// Asks the master how many replicas it has.
     pub(super) async fn sample(&self, link: &Link) -> RedisResult<()> {
-        let masters = link.ask_masters(::redis::cmd("INFO").arg("replication")).await?;
-        let online = |info| text(info).lines().filter(|line| line.contains("state=online")).count();
-        let online = masters.into_iter().map(online).min().unwrap_or(0);
+        let info = text(link.query(::redis::cmd("INFO").arg("replication")).await?);
+        let online = info.lines().filter(|line| line.contains("state=online")).count();
         self.online.store(u32::try_from(online).unwrap_or(u32::MAX), Ordering::Relaxed);
         Ok(())
     }
 
     /// Sends commands, of which at least one writes, and waits for the replicas: gives the answers, and whether enough of
-    /// them have it all. Sent once more where the connection broke, or its node handed the writes over.
-    pub(super) async fn send(&self, commands: &Pipeline) -> RedisResult<(Vec<Value>, Result<(), Failure>)> {
+    /// them have it all. `asking` where the slot is only just arriving there. Sent once more where the connection broke, or its node handed the writes over.
+    pub(super) async fn send(
+        &self,
+        commands: &Pipeline,
+        asking: bool,
+    ) -> RedisResult<(Vec<Value>, Result<(), Failure>)> {
         let turn = tokio::time::timeout(ANSWER_WITHIN, self.turns.acquire()).await;
         let _turn = turn.map_err(|_| RedisError::from((ErrorKind::Client, "too many wait for replicas")))?;
-        match self.try_send(commands).await {
+        match self.try_send(commands, asking).await {
             Err(error) if is_repeatable(&error) => {
                 self.idle().clear();
-                self.try_send(commands).await
+                self.try_send(commands, asking).await
             }
             result => result,
         }
@@ -81,10 +84,16 @@ impl Acks {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn try_send(&self, commands: &Pipeline) -> RedisResult<(Vec<Value>, Result<(), Failure>)> {
+    async fn try_send(&self, commands: &Pipeline, asking: bool) -> RedisResult<(Vec<Value>, Result<(), Failure>)> {
         // A caller that goes away takes the connection along: nobody else is to read its answers.
         let mut taken = self.take().await?;
-        let mut all = commands.clone();
+        let mut all = Pipeline::new();
+        if asking {
+            all.cmd("ASKING").ignore();
+        }
+        commands.cmd_iter().for_each(|command| {
+            all.add_command(command.clone());
+        });
         let within = if self.lacks().is_some() { BACK_WITHIN } else { ACKNOWLEDGED_WITHIN };
         all.cmd("WAIT").arg(self.wanted).arg(within);
         if taken.fsyncs {

@@ -1,25 +1,32 @@
 //! A cluster: which masters it has, asked of all its nodes all the time.
 //!
-//! The driver follows slots that move, and replaces a master that is gone. One that hangs it would wait for: who leads
-//! instead is seen here, and everybody sent there.
+//! The driver's own connection to a cluster is not used: it hangs where many calls at once meet a slot that is moved, leaves
+//! room between ASKING and what is asked, and waits for ever for a master that is frozen.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, Pipeline, RedisError, RedisResult};
+use ::redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, Pipeline, RedisError, RedisResult,
+};
 use anyhow::bail;
 use futures_util::future::join_all;
-use tokio::time::MissedTickBehavior;
+use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::CLUSTER_LINKS;
 use super::room::field;
 use super::start::{Patience, is_refusal, reason, refuse_untrusted};
-use super::topology::{Node, at};
+use super::shards::Shard;
+use super::topology::{Node, Topology, at};
 
 /// How often every node is asked.
 const ASKED_EVERY: Duration = Duration::from_millis(300);
+/// How long to wait before they are asked again at the least, however many calls were sent elsewhere.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// How long one may take to answer.
 const ANSWERED_WITHIN: Duration = Duration::from_millis(500);
 
@@ -36,9 +43,10 @@ impl Cluster {
     ///
     /// # Errors
     /// One clear line, where no node answers in time, some slots have no master, or this is no cluster.
-    pub(super) async fn find(named: Vec<ConnectionInfo>, patience: &mut Patience) -> anyhow::Result<Self> {
+    pub(super) async fn find(named: &[ConnectionInfo], acks: u32, patience: &mut Patience) -> anyhow::Result<Self> {
         let Some(like) = named.first().cloned() else { bail!("no node of the Redis cluster is named") };
-        let mut asked = Asked { like, named: named.iter().filter_map(address).collect(), connections: BTreeMap::new() };
+        let named = named.iter().filter_map(address).collect();
+        let mut asked = Asked { like: like.clone(), named, connections: BTreeMap::new() };
         let view = loop {
             match asked.look(&BTreeSet::new()).await {
                 Ok(view) if view.is_whole => break view,
@@ -62,28 +70,60 @@ impl Cluster {
                 }
             }
         };
-        let known = Known { node: Node::cluster(named.clone().into()), masters: view.masters, all: view.all };
-        let board = Arc::new(Board { named: named.into(), known: Mutex::new(known) });
+        let board = Arc::new(Board { like, acks, known: Mutex::default(), doubted: Notify::new() });
+        board.note(view)?;
         let asker = AbortOnDropHandle::new(tokio::spawn(keep_asking(asked, Arc::clone(&board))));
         Ok(Self { board, _asker: asker })
     }
 
-    /// The masters, as far as is known now.
-    pub(super) fn masters(&self) -> Node {
-        self.board.known().node.clone()
+    /// The master that has the slot, as far as is known now.
+    pub(super) fn owner(&self, slot: u16) -> RedisResult<Arc<Shard>> {
+        let known = self.board.known();
+        let owner = known.slots.iter().find(|(slots, _)| slots.contains(&slot));
+        let shard = owner.and_then(|(_, address)| known.shards.get(address)).cloned();
+        shard.ok_or_else(|| (ErrorKind::Client, "nobody serves the slot").into())
+    }
+
+    /// The master that another one named: what is known is out of date.
+    pub(super) fn at(&self, address: &Address) -> RedisResult<Arc<Shard>> {
+        self.board.doubted.notify_one();
+        self.board.known().shard(&self.board, address)
+    }
+
+    /// Every master that has slots.
+    pub(super) fn owners(&self) -> Vec<Arc<Shard>> {
+        let known = self.board.known();
+        let owners: BTreeSet<&Address> = known.slots.iter().map(|(_, owner)| owner).collect();
+        owners.into_iter().filter_map(|owner| known.shards.get(owner).cloned()).collect()
     }
 }
 
 /// What the nodes said last.
 struct Board {
-    named: Arc<[ConnectionInfo]>,
+    like: ConnectionInfo,
+    acks: u32,
     known: Mutex<Known>,
+    /// What is known was found to be out of date.
+    doubted: Notify,
 }
 
+#[derive(Default)]
 struct Known {
-    node: Node,
-    masters: BTreeSet<Address>,
+    slots: Vec<(RangeInclusive<u16>, Address)>,
+    shards: BTreeMap<Address, Arc<Shard>>,
     all: BTreeSet<Address>,
+}
+
+impl Known {
+    fn shard(&mut self, board: &Board, address: &Address) -> RedisResult<Arc<Shard>> {
+        if let Some(shard) = self.shards.get(address) {
+            return Ok(Arc::clone(shard));
+        }
+        let node = Node::only(Client::open(at(&board.like, address))?);
+        let shard = Shard::new(Topology::One(node), CLUSTER_LINKS, board.acks, None);
+        self.shards.insert(address.clone(), Arc::clone(&shard));
+        Ok(shard)
+    }
 }
 
 impl Board {
@@ -91,26 +131,32 @@ impl Board {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes down what the nodes say. Where one that was a master is none any more, nobody is to wait for it.
-    fn note(&self, view: View) {
+    /// Takes down what the nodes say. Nobody is to wait for what is no master any more.
+    fn note(&self, view: View) -> RedisResult<()> {
         let mut known = self.known();
-        if !known.masters.is_subset(&view.masters) {
-            tracing::info!("the Redis cluster has other masters");
-            std::mem::replace(&mut known.node, Node::cluster(Arc::clone(&self.named))).leave();
+        for (_, owner) in &view.slots {
+            known.shard(self, owner)?;
         }
-        (known.masters, known.all) = (view.masters, view.all);
+        (known.slots, known.all) = (view.slots, view.all);
+        known.shards.retain(|address, shard| {
+            let stays = view.masters.contains(address);
+            if !stays {
+                tracing::info!(host = address.0, port = address.1, "this node of the Redis cluster is no master any more");
+                shard.leave();
+            }
+            stays
+        });
+        Ok(())
     }
 }
 
 async fn keep_asking(mut asked: Asked, board: Arc<Board>) {
-    let mut ticks = tokio::time::interval(ASKED_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
+        let _ = tokio::time::timeout(ASKED_EVERY, board.doubted.notified()).await;
+        tokio::time::sleep(ASKED_AGAIN_AFTER).await;
         let all = board.known().all.clone();
-        match asked.look(&all).await {
-            Ok(view) => board.note(view),
-            Err(error) => tracing::debug!(error = error.category(), "no node of the Redis cluster answers"),
+        if let Err(error) = asked.look(&all).await.and_then(|view| board.note(view)) {
+            tracing::debug!(error = error.category(), "no node of the Redis cluster answers");
         }
     }
 }
@@ -173,7 +219,9 @@ struct View {
     is_whole: bool,
     /// How many are.
     served: u32,
-    /// Those that have slots.
+    /// Who has which.
+    slots: Vec<(RangeInclusive<u16>, Address)>,
+    /// Those that have slots, or may get some.
     masters: BTreeSet<Address>,
     all: BTreeSet<Address>,
 }
@@ -186,6 +234,7 @@ impl View {
             epoch: number("cluster_current_epoch"),
             is_whole: field(info, "cluster_state") == Some("ok"),
             served: u32::try_from(number("cluster_slots_ok")).unwrap_or(0),
+            slots: Vec::new(),
             masters: BTreeSet::new(),
             all: BTreeSet::new(),
         };
@@ -194,15 +243,26 @@ impl View {
             let words: Vec<&str> = node.split(' ').collect();
             let address = words.get(1).and_then(|address| address.split('@').next()?.rsplit_once(':'));
             let Some((host, Ok(port))) = address.map(|(host, port)| (host, port.parse())) else { continue };
-            if !host.is_empty() {
-                view.all.insert((host.to_owned(), port));
-                if words.len() > 8 && words[2].split(',').any(|flag| flag == "master") {
-                    view.masters.insert((host.to_owned(), port));
-                }
+            let (address, flags) = ((host.to_owned(), port), words.get(2).copied().unwrap_or_default());
+            if host.is_empty() {
+                continue;
+            }
+            view.all.insert(address.clone());
+            let slots: Vec<_> = words.iter().skip(8).filter_map(|word| range(word)).collect();
+            // One that failed keeps its slots until another takes over.
+            if flags.contains("master") && !(slots.is_empty() && flags.contains("fail")) {
+                view.masters.insert(address.clone());
+                view.slots.extend(slots.into_iter().map(|slots| (slots, address.clone())));
             }
         }
         view
     }
+}
+
+/// `0-5460`, `7`; what is being moved stands in brackets.
+fn range(word: &str) -> Option<RangeInclusive<u16>> {
+    let (first, last) = word.split_once('-').unwrap_or((word, word));
+    Some(first.parse().ok()?..=last.parse().ok()?)
 }
 
 fn address(node: &ConnectionInfo) -> Option<Address> {
@@ -219,7 +279,7 @@ mod tests {
     #[test]
     fn masters_are_those_that_have_slots() {
         let info = "cluster_state:ok\r\ncluster_slots_ok:16384\r\ncluster_current_epoch:7\r\n";
-        let nodes = "a 10.0.0.1:6379@16379,one myself,master - 0 0 1 connected 0-8191 [5->-b]\n\
+        let nodes = "a 10.0.0.1:6379@16379,one myself,master - 0 0 1 connected 0-8191 9000 [5->-b]\n\
                      b 10.0.0.2:6379@16379 master - 0 0 2 connected 8192-16383\n\
                      c 10.0.0.3:6379@16379 slave a 0 0 1 connected\n\
                      d 10.0.0.4:6379@16379 master,fail - 0 0 3 disconnected\n\
@@ -227,6 +287,8 @@ mod tests {
         let node = |host: &str| (host.to_owned(), 6379);
         let view = View::of(info, nodes);
         assert_eq!(view.masters, BTreeSet::from([node("10.0.0.1"), node("10.0.0.2")]));
+        let slots = [(0..=8191, node("10.0.0.1")), (9000..=9000, node("10.0.0.1")), (8192..=16383, node("10.0.0.2"))];
+        assert_eq!(view.slots, slots);
         assert_eq!(view.all.len(), 4);
         assert_eq!((view.epoch, view.is_whole, view.served), (7, true, 16384));
     }

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::redis::aio::MultiplexedConnection;
 use ::redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Value};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::connection::Connection;
-use super::script::{self, Call};
-use super::topology::{Node, Topology, is_repeatable};
+use super::topology::{Node, Topology, is_over, is_repeatable};
 
 /// How long a call waits for a connection that is being made anew.
 pub(super) const RECONNECTED_WITHIN: Duration = Duration::from_secs(1);
@@ -20,7 +19,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 struct Live {
     generation: u64,
     node: Node,
-    connection: Connection,
+    connection: MultiplexedConnection,
 }
 
 impl Live {
@@ -38,7 +37,7 @@ pub(super) struct Link {
 
 impl Link {
     /// A link that starts from `connection`, where there is one already, or else connects in the background.
-    pub(super) fn new(topology: Topology, within: Duration, connection: Option<(Node, Connection)>) -> Self {
+    pub(super) fn new(topology: Topology, within: Duration, connection: Option<(Node, MultiplexedConnection)>) -> Self {
         let live = connection.map(|(node, connection)| Live { generation: 0, node, connection });
         let live = Arc::new(watch::Sender::new(live));
         let task = tokio::spawn(supervise(topology, within, Arc::clone(&live)));
@@ -58,27 +57,12 @@ impl Link {
         }
     }
 
-    /// Runs a script; one that Redis has not seen yet, or forgot, is sent with its text.
-    pub(super) async fn run(&self, call: &Call<'_>) -> RedisResult<Value> {
-        match self.query(call.by_hash()).await {
-            Err(error) if script::is_unknown(&error) => self.query(&call.by_text()).await,
-            result => result,
-        }
-    }
-
     /// Sends several commands in one round trip. Once more as [`Link::query`] does.
     pub(super) async fn query_all(&self, commands: &Pipeline) -> RedisResult<Vec<Value>> {
         match self.try_query_all(commands).await {
             Err(error) if is_repeatable(&error) => self.try_query_all(commands).await,
             result => result,
         }
-    }
-
-    /// Sends one command to every node that takes writes, and gives their answers.
-    pub(super) async fn ask_masters(&self, command: &Cmd) -> RedisResult<Vec<Value>> {
-        let mut live = self.live().await?;
-        let result = live.node.unless_left(live.connection.ask_masters(command)).await;
-        result.inspect_err(|error| judge(&self.live, live.generation, error))
     }
 
     async fn try_query(&self, command: &Cmd) -> RedisResult<Value> {
@@ -106,9 +90,15 @@ impl Link {
 
 /// Gives the connection up where `error` says that it is of no use any more.
 fn judge(live: &watch::Sender<Option<Live>>, generation: u64, error: &RedisError) {
-    live.send_if_modified(|live| {
-        live.take_if(|live| live.generation == generation && live.connection.is_over(error)).is_some()
-    });
+    if is_over(error) {
+        live.send_if_modified(|live| {
+            let current = live.as_ref().is_some_and(|live| live.generation == generation);
+            if current {
+                *live = None;
+            }
+            current
+        });
+    }
 }
 
 async fn supervise(topology: Topology, within: Duration, live: Arc<watch::Sender<Option<Live>>>) {
@@ -145,7 +135,7 @@ async fn watch_over(live: &watch::Sender<Option<Live>>, changes: &mut watch::Rec
             if tokio::time::timeout(Duration::from_secs(1), gone).await.is_ok() {
                 return Ok(());
             }
-            current.connection.check().await
+            ::redis::cmd("PING").query_async::<Value>(&mut current.connection).await.map(drop)
         };
         if let Err(error) = node.unless_left(idle).await {
             judge(live, current.generation, &error);

@@ -1,13 +1,12 @@
 //! How much room there is: what Redis uses, sampled every second, and what open uploads have reserved.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use ::redis::{Cmd, RedisResult, Value};
 
-use super::connection::Connection;
-use super::link::Link;
 use super::script::Script;
+use super::shards::{Kind, Shards};
 use crate::share::Timestamp;
 
 /// The hash of reservations: per upload the bytes still to come and until when; and their `total`.
@@ -18,21 +17,27 @@ const MIB: u64 = 1024 * 1024;
 /// A view of the room that is at most a second old, but for what this process wrote since.
 pub(crate) struct Room {
     max_storage: u64,
+    /// Whether sealed bytes are kept here, or only records.
+    has_blobs: bool,
     limit: AtomicU64,
     used: AtomicU64,
     reserved: AtomicU64,
     written: AtomicU64,
+    /// Whether an evicting Redis was complained of.
+    evicts: AtomicBool,
 }
 
 impl Room {
-    pub(super) fn new(max_storage: Option<u64>) -> Self {
+    pub(super) fn new(max_storage: Option<u64>, has_blobs: bool) -> Self {
         let max_storage = max_storage.unwrap_or(u64::MAX);
         Self {
             max_storage,
+            has_blobs,
             limit: AtomicU64::new(max_storage),
             used: AtomicU64::new(0),
             reserved: AtomicU64::new(0),
             written: AtomicU64::new(0),
+            evicts: AtomicBool::new(false),
         }
     }
 
@@ -42,9 +47,20 @@ impl Room {
         self.limit.load(Ordering::Relaxed).saturating_sub(used)
     }
 
-    /// Whether `bytes` more fit beside everything reserved.
+    /// Whether sealed bytes are kept here, or only records.
+    pub(crate) fn has_blobs(&self) -> bool {
+        self.has_blobs
+    }
+
+    /// Bytes that uploads may reserve. Where they go elsewhere, all that is reserved is only summed up here.
+    pub(crate) fn for_blobs(&self) -> u64 {
+        if self.has_blobs { self.free() } else { i64::MAX as u64 }
+    }
+
+    /// Whether `bytes` more fit beside everything that is reserved here.
     pub(crate) fn fits(&self, bytes: u64) -> bool {
-        bytes.saturating_add(self.reserved.load(Ordering::Relaxed)) <= self.free()
+        let reserved = if self.has_blobs { self.reserved.load(Ordering::Relaxed) } else { 0 };
+        bytes.saturating_add(reserved) <= self.free()
     }
 
     /// Counts what was written since the last sample.
@@ -62,10 +78,20 @@ impl Room {
     }
 
     /// Takes a sample, and drops the reservations of uploads whose window is over.
-    pub(super) async fn sample(&self, link: &Link, sweep: &Script) -> RedisResult<()> {
-        self.take(&Memory::of(link.ask_masters(&Memory::command()).await?));
+    pub(super) async fn sample(&self, shards: &Shards, sweep: &Script) -> RedisResult<()> {
+        let memory = Memory::ask(shards).await?;
+        self.take(&memory);
+        // Another node may have become the master since the start.
+        if let Some(evicting) = memory.iter().find(|memory| memory.evicts())
+            && !self.evicts.swap(true, Ordering::Relaxed)
+        {
+            tracing::error!(
+                policy = evicting.policy,
+                "Redis evicts keys when it is full: set maxmemory-policy noeviction"
+            );
+        }
         let call = sweep.call(&[RESERVED], 16).arg(Timestamp::from(SystemTime::now()).0);
-        if let Value::Int(reserved) = link.run(&call).await? {
+        if let Value::Int(reserved) = shards.run(Kind::Ledger, &call).await? {
             self.reserved.store(u64::try_from(reserved).unwrap_or(0), Ordering::Relaxed);
         }
         Ok(())
@@ -81,19 +107,11 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// Of every node that takes writes.
-    pub(super) async fn ask(connection: &mut Connection) -> RedisResult<Vec<Self>> {
-        Ok(Self::of(connection.ask_masters(&Self::command()).await?))
-    }
-
-    fn command() -> Cmd {
-        let mut info = ::redis::cmd("INFO");
-        info.arg("memory");
-        info
-    }
-
-    fn of(answers: Vec<Value>) -> Vec<Self> {
-        answers.into_iter().map(|info| Self::from_info(&text(info))).collect()
+    /// Of every master.
+    pub(super) async fn ask(shards: &Shards) -> RedisResult<Vec<Self>> {
+        let mut info = Cmd::new();
+        info.arg("INFO").arg("memory");
+        Ok(shards.ask_masters(&info).await?.into_iter().map(|info| Self::from_info(&text(info))).collect())
     }
 
     fn from_info(info: &str) -> Self {
@@ -150,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_smaller_limit_counts_and_so_does_what_was_written_since() {
-        let room = Room::new(Some(10 * MIB));
+        let room = Room::new(Some(10 * MIB), true);
         room.take(&[memory(4 * MIB, 64 * MIB)]);
         assert_eq!(room.free(), 6 * MIB);
         room.wrote(MIB);
@@ -161,11 +179,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_elsewhere_takes_no_room() {
+        let room = Room::new(None, false);
+        room.take(&[memory(4 * MIB, 64 * MIB)]);
+        room.reserved.store(1 << 40, Ordering::Relaxed);
+        assert!(room.for_blobs() > 1 << 60);
+        assert!(room.fits(MIB));
+        assert!(!room.fits(60 * MIB));
+    }
+
+    #[test]
     fn of_several_masters_the_fullest_counts() {
-        let room = Room::new(None);
+        let room = Room::new(None, true);
         room.take(&[memory(20 * MIB, 64 * MIB), memory(50 * MIB, 64 * MIB), memory(MIB, 0)]);
         assert_eq!(room.free(), 6 * MIB);
-        let room = Room::new(Some(40 * MIB));
+        let room = Room::new(Some(40 * MIB), true);
         room.take(&[memory(20 * MIB, 64 * MIB), memory(15 * MIB, 64 * MIB)]);
         assert_eq!(room.free(), 5 * MIB);
     }

@@ -1,7 +1,8 @@
 //! Redis Sentinel: who the master is, asked of every Sentinel all the time.
 //!
 //! Each is asked by a task of its own, so that one that hangs holds up nobody. Of what they say the highest configuration
-//! epoch counts: a Sentinel that was cut off tells of a master that was.
+//! epoch counts: a Sentinel that was cut off tells of a master that was. What one said counts on when it falls silent, unless
+//! most of the others speak: whoever is left alone with a few of them is not to go back to a master that was, either.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,8 +21,8 @@ use super::topology::{Node, at};
 const ASKED_EVERY: Duration = Duration::from_millis(200);
 /// How long one may take to answer.
 const ANSWERED_WITHIN: Duration = Duration::from_millis(500);
-/// What a Sentinel said counts for so long after it fell silent.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(10);
+/// One that was not heard of for so long is silent.
+const SILENT_AFTER: Duration = Duration::from_secs(5);
 
 /// A master as a Sentinel knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +57,11 @@ impl Sentinels {
         let answers = loop {
             let answers = join_all(sentinels.iter_mut().map(Sentinel::ask)).await;
             if answers.iter().any(|answer| matches!(answer, Ok(Some(_)))) {
-                break answers.into_iter().map(|answer| answer.ok().flatten()).collect();
+                let said = |answer: RedisResult<Option<Master>>| Said {
+                    silent: answer.is_err(),
+                    master: answer.ok().flatten(),
+                };
+                break answers.into_iter().map(said).collect();
             }
             let errors: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
             if let Some(refusal) = errors.iter().find(|error| is_refusal(error)) {
@@ -84,37 +89,58 @@ impl Sentinels {
     }
 }
 
-/// What the Sentinels said last.
+/// What the Sentinels said.
 struct Board {
     like: ConnectionInfo,
     known: Mutex<Known>,
 }
 
 struct Known {
-    answers: Vec<Option<Master>>,
+    said: Vec<Said>,
     master: Master,
     node: Node,
 }
 
+/// What one Sentinel said last.
+#[derive(Debug, Clone, Default)]
+struct Said {
+    /// The master; `None` where it knows none, or was never heard.
+    master: Option<Master>,
+    /// Whether that was a while ago.
+    silent: bool,
+}
+
 impl Board {
-    fn new(like: ConnectionInfo, answers: Vec<Option<Master>>) -> anyhow::Result<Self> {
-        let Some(master) = latest(&answers).cloned() else { bail!("no Sentinel knows the master") };
+    fn new(like: ConnectionInfo, said: Vec<Said>) -> anyhow::Result<Self> {
+        let Some(master) = latest(&said).cloned() else { bail!("no Sentinel knows the master") };
         let node = node(&like, &master)?;
-        Ok(Self { like, known: Mutex::new(Known { answers, master, node }) })
+        Ok(Self { like, known: Mutex::new(Known { said, master, node }) })
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes down what the Sentinel of this number says, `None` for nothing. Where the master is another one now, everybody
-    /// leaves the old one at once.
-    fn note(&self, number: usize, answer: Option<Master>) {
+    /// Takes down what the Sentinel of this number says.
+    fn hear(&self, number: usize, master: Option<Master>) {
         let mut known = self.known();
-        known.answers[number] = answer;
-        let Some(master) = latest(&known.answers).cloned() else { return };
+        known.said[number] = Said { master, silent: false };
+        self.follow(known);
+    }
+
+    /// Takes down that the Sentinel of this number says nothing.
+    fn miss(&self, number: usize) {
+        let mut known = self.known();
+        if !std::mem::replace(&mut known.said[number].silent, true) {
+            tracing::warn!(number, "a Sentinel does not answer");
+            self.follow(known);
+        }
+    }
+
+    /// Where the master is another one now, everybody leaves the old one at once.
+    fn follow(&self, mut known: MutexGuard<'_, Known>) {
+        let Some(master) = latest(&known.said).cloned() else { return };
         if (&master.host, master.port) == (&known.master.host, known.master.port) {
-            known.master = master;
             return;
         }
         match node(&self.like, &master) {
@@ -129,8 +155,10 @@ impl Board {
     }
 }
 
-fn latest(answers: &[Option<Master>]) -> Option<&Master> {
-    answers.iter().flatten().max_by_key(|master| master.epoch)
+fn latest(said: &[Said]) -> Option<&Master> {
+    let most_speak = said.iter().filter(|said| !said.silent).count() > said.len() / 2;
+    let count = said.iter().filter(|said| !(most_speak && said.silent));
+    count.filter_map(|said| said.master.as_ref()).max_by_key(|master| master.epoch)
 }
 
 fn node(like: &ConnectionInfo, master: &Master) -> RedisResult<Node> {
@@ -144,12 +172,12 @@ async fn keep_asking(mut sentinel: Sentinel, number: usize, board: Arc<Board>) {
     loop {
         ticks.tick().await;
         match sentinel.ask().await {
-            Ok(answer) => {
+            Ok(master) => {
                 heard_at = Instant::now();
-                board.note(number, answer);
+                board.hear(number, master);
             }
-            Err(_) if heard_at.elapsed() > FORGOTTEN_AFTER => board.note(number, None),
-            Err(error) => tracing::debug!(error = error.category(), "a Sentinel does not answer"),
+            Err(_) if heard_at.elapsed() > SILENT_AFTER => board.miss(number),
+            Err(_) => {}
         }
     }
 }
@@ -205,37 +233,57 @@ mod tests {
         Some(Master { epoch, host: "127.0.0.1".to_owned(), port })
     }
 
-    fn board(answers: Vec<Option<Master>>) -> Board {
-        Board::new(("127.0.0.1", 1).into_connection_info().unwrap(), answers).unwrap()
+    fn board(masters: &[Option<Master>]) -> Board {
+        let said = masters.iter().map(|master| Said { master: master.clone(), silent: master.is_none() });
+        Board::new(("127.0.0.1", 1).into_connection_info().unwrap(), said.collect()).unwrap()
     }
 
     #[test]
     fn the_highest_epoch_counts() {
-        let board = board(vec![master(1, 1001), master(3, 1003), None]);
+        let board = board(&[master(1, 1001), master(3, 1003), None]);
         assert_eq!(board.known().master.port, 1003);
-        board.note(2, master(2, 1002));
+        board.hear(2, master(2, 1002));
         assert_eq!(board.known().master.port, 1003);
-        board.note(0, master(4, 1004));
+        board.hear(0, master(4, 1004));
         assert_eq!(board.known().master.port, 1004);
     }
 
     #[test]
     fn everybody_leaves_a_master_once_another_is_known() {
-        let board = board(vec![master(1, 1001), master(1, 1001)]);
+        let board = board(&[master(1, 1001), master(1, 1001)]);
         let old = board.known().node.clone();
-        board.note(0, master(2, 1001));
+        board.hear(0, master(2, 1001));
         assert!(old.leads());
-        board.note(1, master(3, 1002));
+        board.hear(1, master(3, 1002));
         assert!(!old.leads() && board.known().node.leads());
     }
 
     #[test]
-    fn where_nobody_knows_anything_the_last_master_stays() {
-        let board = board(vec![master(1, 1001), None]);
-        board.note(0, None);
+    fn whoever_is_left_with_a_few_sentinels_does_not_go_back() {
+        let board = board(&[master(1, 1001), master(1, 1001), master(1, 1001)]);
+        board.hear(1, master(2, 1002));
+        board.hear(2, master(2, 1002));
+        board.miss(1);
+        board.miss(2);
+        assert_eq!(board.known().master.port, 1002);
+        board.hear(0, master(1, 1001));
+        assert_eq!(board.known().master.port, 1002);
+    }
+
+    #[test]
+    fn a_sentinel_that_fell_silent_is_forgotten_where_most_speak() {
+        let board = board(&[master(5, 1002), master(4, 1001), master(4, 1001)]);
+        assert_eq!(board.known().master.port, 1002);
+        board.miss(0);
         assert_eq!(board.known().master.port, 1001);
-        // Sentinels that were set up anew begin with epoch 0.
-        board.note(1, master(0, 1002));
+    }
+
+    #[test]
+    fn sentinels_that_were_set_up_anew_are_believed() {
+        let board = board(&[master(7, 1001)]);
+        board.hear(0, None);
+        assert_eq!(board.known().master.port, 1001);
+        board.hear(0, master(0, 1002));
         assert_eq!(board.known().master.port, 1002);
     }
 }

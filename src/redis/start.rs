@@ -3,24 +3,22 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ::redis::aio::MultiplexedConnection;
 use ::redis::io::tcp::TcpSettings;
-use ::redis::{Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError};
+use ::redis::{
+    Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError, Value,
+};
 use anyhow::{Context, bail, ensure};
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::acks::Acks;
 use super::cluster::Cluster;
-use super::connection::Connection;
-use super::link::Link;
 use super::room::{Memory, Room, field, text};
 use super::script::Script;
 use super::sentinel::Sentinels;
+use super::shards::{Shard, Shards};
 use super::topology::{Node, Topology};
-use super::{
-    ANSWER_WITHIN, BULK_LINKS, BULK_WITHIN, CHUNKS_UNDER_WAY, CLUSTER_LINKS, LEDGER_LINKS, Pool, Redis, Server,
-    Settings,
-};
+use super::{ANSWER_WITHIN, BULK_LINKS, CHUNKS_UNDER_WAY, LEDGER_LINKS, Redis, Server, Settings};
 
 /// Connects to Redis; waits for one that isn't there yet, as long as `settings.patience` says.
 ///
@@ -30,9 +28,8 @@ pub async fn connect(settings: &Settings) -> anyhow::Result<Arc<Redis>> {
     // Only fails where one is chosen already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let mut patience = Patience::new(settings.patience);
-    let topology = topology(&settings.server, &mut patience).await?;
-    let (node, mut connection) = first_connection(&topology, &mut patience).await?;
-    let memory = Memory::ask(&mut connection).await.context("Redis does not answer INFO")?;
+    let shards = Arc::new(shards(settings, &mut patience).await?);
+    let memory = Memory::ask(&shards).await.context("Redis does not answer INFO")?;
     if let Some(evicting) = memory.iter().find(|memory| memory.evicts())
         && !settings.allow_eviction
     {
@@ -41,23 +38,29 @@ pub async fn connect(settings: &Settings) -> anyhow::Result<Arc<Redis>> {
             evicting.policy
         );
     }
-    warn_of_what_a_crash_would_lose(&mut connection).await;
-    let room = Arc::new(Room::new(settings.max_storage));
+    warn_of_what_a_crash_would_lose(&shards).await;
+    let room = Arc::new(Room::new(settings.max_storage, settings.has_blobs));
     room.take(&memory);
-    let acks = (settings.acks > 0).then(|| Arc::new(Acks::new(topology.clone(), settings.acks)));
-    let link = Link::new(topology.clone(), ANSWER_WITHIN, None);
-    let sampler = tokio::spawn(sample(link, Arc::clone(&room), acks.clone()));
-    let is_cluster = matches!(topology, Topology::Cluster(_));
-    let (ledger, bulk) = if is_cluster { CLUSTER_LINKS } else { (LEDGER_LINKS, BULK_LINKS) };
+    let sampler = tokio::spawn(sample(Arc::clone(&shards), Arc::clone(&room)));
     Ok(Arc::new(Redis {
-        ledger: Pool::new(&topology, ledger, ANSWER_WITHIN, Some((node, connection))),
-        bulk: Pool::new(&topology, bulk, BULK_WITHIN, None),
-        acks,
+        shards,
+        wants_acks: settings.acks > 0,
         under_way: Arc::new(Semaphore::new(CHUNKS_UNDER_WAY)),
         room,
-        is_cluster,
         _sampler: AbortOnDropHandle::new(sampler),
     }))
+}
+
+async fn shards(settings: &Settings, patience: &mut Patience) -> anyhow::Result<Shards> {
+    if let Server::Cluster { nodes, tls, username, password } = &settings.server {
+        let login = login(0, username.as_deref(), password.as_deref());
+        let node = |(host, port): &(String, u16)| Ok(address(host, *port, *tls)?.set_redis_settings(login.clone()));
+        let nodes = nodes.iter().map(node).collect::<anyhow::Result<Vec<_>>>()?;
+        return Ok(Shards::Cluster(Cluster::find(&nodes, settings.acks, patience).await?));
+    }
+    let topology = topology(&settings.server, patience).await?;
+    let first = first_connection(&topology, patience).await?;
+    Ok(Shards::One(Shard::new(topology, (LEDGER_LINKS, BULK_LINKS), settings.acks, Some(first))))
 }
 
 async fn topology(server: &Server, patience: &mut Patience) -> anyhow::Result<Topology> {
@@ -81,12 +84,7 @@ async fn topology(server: &Server, patience: &mut Patience) -> anyhow::Result<To
             let master = master.set_redis_settings(login(*db, username.as_deref(), password.as_deref()));
             return Ok(Topology::Sentinels(Arc::new(Sentinels::find(&sentinels, name, master, patience).await?)));
         }
-        Server::Cluster { nodes, tls, username, password } => {
-            let login = login(0, username.as_deref(), password.as_deref());
-            let node = |(host, port): &(String, u16)| Ok(address(host, *port, *tls)?.set_redis_settings(login.clone()));
-            let nodes = nodes.iter().map(node).collect::<anyhow::Result<Vec<_>>>()?;
-            return Ok(Topology::Cluster(Arc::new(Cluster::find(nodes, patience).await?)));
-        }
+        Server::Cluster { .. } => bail!("a cluster has several masters"),
     };
     let info = info.set_tcp_settings(tcp());
     Ok(Topology::One(Node::only(Client::open(info).context("the Redis address can't be used")?)))
@@ -121,11 +119,14 @@ pub(super) fn refuse_untrusted(whose: &str, why: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(super) fn tcp() -> TcpSettings {
+fn tcp() -> TcpSettings {
     TcpSettings::default().set_nodelay(true)
 }
 
-async fn first_connection(topology: &Topology, patience: &mut Patience) -> anyhow::Result<(Node, Connection)> {
+async fn first_connection(
+    topology: &Topology,
+    patience: &mut Patience,
+) -> anyhow::Result<(Node, MultiplexedConnection)> {
     loop {
         let node = topology.node();
         let error = match node.open(ANSWER_WITHIN).await {
@@ -181,15 +182,15 @@ pub(super) fn reason(error: &RedisError) -> String {
 }
 
 /// Says loudly where what is acknowledged might not survive: some hosts forbid `CONFIG`, and then only INFO can tell.
-async fn warn_of_what_a_crash_would_lose(connection: &mut Connection) {
-    let kept = connection.ask_masters(::redis::cmd("INFO").arg("persistence")).await.unwrap_or_default();
+async fn warn_of_what_a_crash_would_lose(shards: &Shards) {
+    let kept = shards.ask_masters(::redis::cmd("INFO").arg("persistence")).await.unwrap_or_default();
     if kept.into_iter().any(|info| field(&text(info), "aof_enabled") == Some("0")) {
         tracing::warn!(
             "Redis keeps no append-only file: a crash loses shares; set appendonly yes and appendfsync always"
         );
         return;
     }
-    let Ok(pairs) = connection.ask_masters(::redis::cmd("CONFIG").arg("GET").arg("appendfsync")).await else {
+    let Ok(pairs) = shards.ask_masters(::redis::cmd("CONFIG").arg("GET").arg("appendfsync")).await else {
         tracing::warn!("Redis does not tell its appendfsync: only `always` survives every crash");
         return;
     };
@@ -202,18 +203,16 @@ async fn warn_of_what_a_crash_would_lose(connection: &mut Connection) {
     }
 }
 
-async fn sample(link: Link, room: Arc<Room>, acks: Option<Arc<Acks>>) {
+async fn sample(shards: Arc<Shards>, room: Arc<Room>) {
     let sweep = Script::new(include_str!("sweep.lua"));
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if let Err(error) = room.sample(&link, &sweep).await {
+        if let Err(error) = room.sample(&shards, &sweep).await {
             tracing::debug!(error = error.category(), "no sample of Redis' memory");
         }
-        if let Some(acks) = &acks
-            && let Err(error) = acks.sample(&link).await
-        {
+        if let Err(error) = shards.sample_replicas().await {
             tracing::debug!(error = error.category(), "no count of Redis' replicas");
         }
     }

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::{Client, ConnectionAddr, ConnectionInfo, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
 use tokio_util::sync::CancellationToken;
 
-use super::cluster::Cluster;
-use super::connection::{Connection, Way};
 use super::sentinel::Sentinels;
 
 /// How long a connection may take to be made and to answer.
@@ -20,8 +19,6 @@ pub(super) enum Topology {
     One(Node),
     /// A master and its replicas, that Sentinels watch.
     Sentinels(Arc<Sentinels>),
-    /// Masters that each have some of the slots.
-    Cluster(Arc<Cluster>),
 }
 
 impl Topology {
@@ -30,15 +27,14 @@ impl Topology {
         match self {
             Self::One(node) => node.clone(),
             Self::Sentinels(sentinels) => sentinels.master(),
-            Self::Cluster(cluster) => cluster.masters(),
         }
     }
 }
 
-/// One Redis server, or all those of a cluster.
+/// One Redis server.
 #[derive(Clone)]
 pub(super) struct Node {
-    way: Way,
+    client: Arc<Client>,
     /// Whether it must say that it is a master before it is used.
     elected: bool,
     /// Cancelled once another node takes the writes: nothing is to be awaited from this one any more.
@@ -48,17 +44,12 @@ pub(super) struct Node {
 impl Node {
     /// A server that takes writes, as its operator says.
     pub(super) fn only(client: Client) -> Self {
-        Self { way: Way::Node(client), elected: false, left: CancellationToken::new() }
+        Self { client: Arc::new(client), elected: false, left: CancellationToken::new() }
     }
 
     /// A server that is the master, as a Sentinel says.
     pub(super) fn elected(client: Client) -> Self {
-        Self { way: Way::Node(client), elected: true, left: CancellationToken::new() }
-    }
-
-    /// The masters of a cluster that these nodes know of: one connection leads to them all.
-    pub(super) fn cluster(nodes: Arc<[ConnectionInfo]>) -> Self {
-        Self { way: Way::Cluster(nodes), elected: false, left: CancellationToken::new() }
+        Self { client: Arc::new(client), elected: true, left: CancellationToken::new() }
     }
 
     /// Says that another node takes the writes.
@@ -77,7 +68,7 @@ impl Node {
     }
 
     /// Opens a connection whose answers may each take as long as `within`.
-    pub(super) async fn open(&self, within: Duration) -> RedisResult<Connection> {
+    pub(super) async fn open(&self, within: Duration) -> RedisResult<MultiplexedConnection> {
         match tokio::time::timeout(OPENED_WITHIN, self.unless_left(self.connect(within))).await {
             Ok(result) => result,
             Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
@@ -93,8 +84,14 @@ impl Node {
         }
     }
 
-    async fn connect(&self, within: Duration) -> RedisResult<Connection> {
-        let mut connection = self.way.connect(within).await?;
+    async fn connect(&self, within: Duration) -> RedisResult<MultiplexedConnection> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(Duration::from_secs(1)))
+            .set_response_timeout(Some(within))
+            .set_pipeline_buffer_size(1024);
+        let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        // A Redis that is still loading its data accepts connections and refuses everything else.
+        let _: Value = ::redis::cmd("PING").query_async(&mut connection).await?;
         if self.elected {
             let role: Vec<Value> = ::redis::cmd("ROLE").query_async(&mut connection).await?;
             if role.first() != Some(&Value::BulkString(b"master".to_vec())) {
