@@ -3,6 +3,8 @@
 //! They know nothing of claims and leases, nor of what the bytes mean.
 
 pub mod files;
+pub mod objects;
+pub mod place;
 pub mod redis;
 
 use std::ops::Range;
@@ -69,14 +71,17 @@ pub trait Blobs: Send + Sync + 'static {
     /// [`Error::Full`] where `bytes` more would not fit.
     async fn room(&self, bytes: u64) -> Result<()>;
 
-    /// The shares that have a blob, where only this process writes them and orphans must be looked for.
+    /// The shares that have a blob, where what nobody tends does not vanish by itself.
     async fn all(&self) -> Result<Vec<ShareId>>;
+
+    /// When the blob was last written to, by the clock of where it lies; `None` where there is none, or where it vanishes by itself.
+    async fn written(&self, id: &ShareId) -> Result<Option<Timestamp>>;
 
     /// `Ok` where the blobs may be written.
     async fn ping(&self) -> Result<()>;
 }
 
-/// Appends to one blob. Memory held: at most 2 MiB. Dropped, it leaves what was written so far.
+/// Appends to one blob. Memory held is bounded, for one and for all together. Dropped, it leaves what was written so far.
 #[async_trait]
 pub trait Writer: Send {
     /// Takes the next bytes; they may wait in memory. Waits while the store is behind.

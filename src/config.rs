@@ -6,6 +6,7 @@
     reason = "the comments on settings are the text of --help"
 )]
 
+use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
+use crate::blobs::place::Place;
 use crate::redis::Server;
 
 /// Settings of the server; each flag has its environment variable.
@@ -70,7 +72,12 @@ pub struct Config {
     #[arg(long, env)]
     pub redis_allow_eviction: bool,
 
-    /// Largest share, such as 500MiB [default: 10GiB; with Redis: 2GiB]
+    /// Where sealed bytes lie, apart from the records: s3://bucket/prefix (with AWS_ENDPOINT, AWS_REGION, AWS_ACCESS_KEY_ID,
+    /// AWS_SECRET_ACCESS_KEY, AWS_ALLOW_HTTP, …) or file:///shared/folder [default: in the data folder, or in Redis]
+    #[arg(long, env)]
+    pub blobs_url: Option<Place>,
+
+    /// Largest share, such as 500MiB [default: 10GiB; with sealed bytes in Redis: 2GiB]
     #[arg(long, env)]
     pub max_size: Option<ByteSize>,
     /// Bytes that all shares together may occupy, such as 100GiB [default: what the disk or Redis has room for]
@@ -145,6 +152,10 @@ impl Config {
         ensure!(
             self.metrics_listen.is_none_or(|metrics| metrics.port() == 0 || metrics != self.listen),
             "--metrics-listen and --listen are the same address: give metrics another port"
+        );
+        ensure!(
+            self.max_storage.is_none() || self.blobs_url.is_none() || !self.uses_redis(),
+            "--max-storage can't be counted with --blobs-url and Redis: set a quota on the bucket or the file system instead"
         );
         if let Some(url) = &mut self.public_url {
             *url = url.trim_end_matches('/').to_owned();
@@ -245,9 +256,17 @@ impl Config {
         }
     }
 
+    /// The variables that say where a bucket is and with which keys: names and values. They are known to the bucket's driver.
+    pub fn of_bucket(&self) -> Vec<(String, String)> {
+        let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        let all = std::env::vars_os().filter_map(text);
+        all.filter(|(name, value)| name.starts_with("AWS_") && !value.is_empty()).collect()
+    }
+
     /// Plain bytes of a share at the most.
     pub fn max_size(&self) -> u64 {
-        let default = if self.uses_redis() { 2 * GIB } else { 10 * GIB };
+        let in_redis = self.uses_redis() && self.blobs_url.is_none();
+        let default = if in_redis { 2 * GIB } else { 10 * GIB };
         self.max_size.map_or(default, |size| size.as_u64())
     }
 

@@ -313,11 +313,21 @@ pub trait Ledger: Send + Sync + 'static {
     /// Whether a record of the share holds, or may come to hold, a blob: what is found in the blobs without one is an orphan.
     async fn holds(&self, id: &ShareId) -> Result<bool>;
 
+    /// What tells this ledger from every other: 16 hex digits, made up when first asked for. Blobs that lie apart from the ledger
+    /// are kept under this name, so that no other ledger finds them there without a record and frees them.
+    async fn name(&self) -> Result<String>;
+
     /// Counts the visits of the status page.
     async fn seen(&self) -> Result<u64>;
 
     /// `Ok` where the ledger answers and takes writes.
     async fn ping(&self) -> Result<()>;
+
+    /// `Ok` where what the ledger tells from now on is what all servers are told. A Redis master that was cut off goes on answering:
+    /// bytes that lie elsewhere are not to be freed on its word alone. [`Error::Unacknowledged`].
+    async fn confirm(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// Why nothing can be published, claimed or revoked just now although the ledger answers, in words; a second old at the most.
     fn hindrance(&self) -> Option<String> {

@@ -10,20 +10,26 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::blobs::Blobs;
 use crate::blobs::files::Files;
+use crate::blobs::objects::Objects;
+use crate::blobs::place::Place;
 use crate::blobs::redis::RedisBlobs;
 use crate::config::{Config, LogFormat};
 use crate::http::{self, App};
-use crate::ledger::Revoker;
 use crate::ledger::redis::RedisLedger;
 use crate::ledger::sqlite::Sqlite;
+use crate::ledger::{Ledger, Revoker};
 use crate::redis;
 use crate::share::ShareId;
 use crate::store::{Limits, Store, Sweeper, now};
@@ -37,9 +43,13 @@ const HEALTHCHECK: Duration = Duration::from_secs(4);
 /// Starts logging to stderr.
 pub fn log(format: LogFormat) {
     let lines = tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false);
+    // Requests that the bucket's driver repeats are its own business; what fails in the end is logged here.
+    let filter = Targets::new().with_default(Level::INFO).with_target("object_store", Level::WARN);
     match format {
-        LogFormat::Text => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
-        LogFormat::Json => lines.json().init(),
+        LogFormat::Text => {
+            lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).finish().with(filter).init()
+        }
+        LogFormat::Json => lines.json().finish().with(filter).init(),
     }
 }
 
@@ -161,13 +171,13 @@ async fn open(config: &Config) -> anyhow::Result<Arc<Store>> {
         // There, what nobody tends vanishes by itself or is swept.
         return connect(config).await;
     }
-    let (ledger, blobs) = embedded(config)?;
-    let present = blobs.all().await.context("can't read the data folder")?;
+    let (ledger, blobs) = embedded(config).await?;
+    let present = blobs.all().await.context("can't list the blobs")?;
     ledger.end_lost(present.iter().copied().collect(), now()).await.with_context(|| {
-        format!("can't start on {}: is all of the data folder there, and writable?", config.data_dir.display())
+        format!("can't start on {}: are all of the shares' bytes there, and writable?", config.data_dir.display())
     })?;
-    let store = Store::new(Box::new(ledger), Box::new(blobs), limits(config));
-    store.tidy(&present).await.context("can't free what the last run left behind")?;
+    let store = Store::new(Box::new(ledger), blobs, limits(config));
+    store.tidy(present).await.context("can't free what the last run left behind")?;
     Ok(store)
 }
 
@@ -176,20 +186,44 @@ async fn connect(config: &Config) -> anyhow::Result<Arc<Store>> {
         let settings = redis::Settings {
             server,
             max_storage: config.max_storage(),
+            has_blobs: config.blobs_url.is_none(),
             allow_eviction: config.redis_allow_eviction,
             acks: config.redis_acks(),
             patience: REDIS_PATIENCE,
         };
         let redis = redis::connect(&settings).await?;
         let ledger = Box::new(RedisLedger::new(redis.clone()));
-        return Ok(Store::new(ledger, Box::new(RedisBlobs::new(redis)), limits(config)));
+        let blobs = match apart(config, &*ledger).await? {
+            Some(blobs) => blobs,
+            None => Box::new(RedisBlobs::new(redis)),
+        };
+        return Ok(Store::new(ledger, blobs, limits(config)));
     }
-    let (ledger, blobs) = embedded(config)?;
-    Ok(Store::new(Box::new(ledger), Box::new(blobs), limits(config)))
+    let (ledger, blobs) = embedded(config).await?;
+    Ok(Store::new(Box::new(ledger), blobs, limits(config)))
 }
 
-fn embedded(config: &Config) -> anyhow::Result<(Sqlite, Files)> {
-    Ok((Sqlite::open(&config.data_dir, config.max_storage())?, Files::open(&config.data_dir)?))
+async fn embedded(config: &Config) -> anyhow::Result<(Sqlite, Box<dyn Blobs>)> {
+    let ledger = Sqlite::open(&config.data_dir, config.max_storage())?;
+    let blobs = match apart(config, &ledger).await? {
+        Some(blobs) => blobs,
+        None => Box::new(Files::open(&config.data_dir)?),
+    };
+    Ok((ledger, blobs))
+}
+
+/// The blobs of `ledger`, where they lie apart from it.
+async fn apart(config: &Config, ledger: &dyn Ledger) -> anyhow::Result<Option<Box<dyn Blobs>>> {
+    let Some(place) = &config.blobs_url else { return Ok(None) };
+    let ledger = ledger.name().await.context("the ledger does not take writes")?;
+    Ok(Some(match place {
+        Place::Folder(folder) => {
+            // Made here, it would lie on the disk below a mount that is missing.
+            ensure!(folder.is_dir(), "the folder {} is not there: mount it, or make it", folder.display());
+            Box::new(Files::open(&folder.join(ledger))?)
+        }
+        Place::Bucket { name, prefix } => Box::new(Objects::open(name, prefix, &ledger, config.of_bucket()).await?),
+    }))
 }
 
 fn limits(config: &Config) -> Limits {

@@ -9,7 +9,7 @@ mod sweeper;
 mod unsealing;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -77,6 +77,8 @@ pub struct Store {
     /// Where "once" is decided.
     pub ledger: Box<dyn Ledger>,
     blobs: Box<dyn Blobs>,
+    /// The ledger that the blobs belong to, once it was asked.
+    ledger_name: OnceLock<String>,
     /// What holds for every share.
     pub limits: Limits,
     /// What is counted.
@@ -93,6 +95,7 @@ impl Store {
         Arc::new(Self {
             ledger,
             blobs,
+            ledger_name: OnceLock::new(),
             limits,
             metrics: Metrics::default(),
             readers: Mutex::default(),
@@ -287,17 +290,52 @@ impl Store {
         Ok(self.blobs.read(id, lease.base + range.start..lease.base + range.end).await?)
     }
 
+    /// Frees the blobs that have no record and were not written to since `before`: a crash left them. Several servers may do so
+    /// at once.
+    ///
+    /// # Errors
+    /// Where ledger or blobs fail, or the ledger is another one than before: one that was emptied may yet be restored.
+    pub async fn free_orphans(&self, before: Timestamp) -> Result<()> {
+        let present = self.blobs.all().await?;
+        if present.is_empty() {
+            return Ok(());
+        }
+        let name = self.ledger.name().await?;
+        if *self.ledger_name.get_or_init(|| name.clone()) != name {
+            let emptied = "the ledger has lost what it held: restore it, or start the servers anew";
+            return Err(ledger::Error::Unavailable(emptied.to_owned()).into());
+        }
+        self.ledger.confirm().await?;
+        for id in self.orphans(present).await? {
+            if self.blobs.written(&id).await?.is_some_and(|at| at < before) {
+                self.blobs.free(&id, 0).await?;
+                self.metrics.freed.inc();
+            }
+        }
+        Ok(())
+    }
+
     /// Of the blobs that are `present`, frees those that died with the server before this one. To be called while no other process uses the store.
     ///
     /// # Errors
     /// Where ledger or blobs fail.
-    pub async fn tidy(&self, present: &[ShareId]) -> Result<()> {
-        for id in present {
-            if !self.ledger.holds(id).await? {
-                self.blobs.free(id, 0).await?;
-            }
+    pub async fn tidy(&self, present: Vec<ShareId>) -> Result<()> {
+        for id in self.orphans(present).await? {
+            self.blobs.free(&id, 0).await?;
         }
         Ok(())
+    }
+
+    /// Of the blobs that were `present`, those without a record. As an upload is begun in the ledger before its first byte is
+    /// written, they will never have one.
+    async fn orphans(&self, present: Vec<ShareId>) -> Result<Vec<ShareId>> {
+        let mut orphans = Vec::new();
+        for id in present {
+            if !self.ledger.holds(&id).await? {
+                orphans.push(id);
+            }
+        }
+        Ok(orphans)
     }
 
     /// `Ok` where ledger and blobs answer.

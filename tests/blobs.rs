@@ -10,6 +10,8 @@
 mod cluster_server;
 #[path = "servers/redis.rs"]
 mod redis_server;
+#[path = "servers/s3.rs"]
+mod s3_server;
 
 #[path = "servers/sentinels.rs"]
 #[allow(dead_code, reason = "the tests of failovers use the rest")]
@@ -80,7 +82,27 @@ async fn files() -> World {
 
     let folder = tempfile::tempdir().expect("a folder");
     let here = Arc::new(Files::open(folder.path()).expect("a store"));
-    World { there: here.clone(), here, _held: Box::new(folder) }
+    let there = Arc::new(Files::open(folder.path()).expect("a store"));
+    World { here, there, _held: Box::new(folder) }
+}
+
+async fn bucket() -> World {
+    world_in(s3_server::S3Server::start()).await
+}
+
+/// A bucket whose server answers a fifth of all requests with 500 or 503.
+async fn failing_bucket() -> World {
+    let server = s3_server::S3Server::start();
+    server.fail(20);
+    world_in(server).await
+}
+
+async fn world_in(server: s3_server::S3Server) -> World {
+    use onetimeshare::blobs::objects::Objects;
+
+    let open = || Objects::open(s3_server::BUCKET, "some/prefix", "0123456789abcdef", server.variables());
+    let (here, there) = (Arc::new(open().await.expect("a bucket")), Arc::new(open().await.expect("a bucket")));
+    World { here, there, _held: Box::new(server) }
 }
 
 macro_rules! promises {
@@ -90,6 +112,8 @@ macro_rules! promises {
         promises!(on moving_cluster: $($($room $promise)+)+);
         promises!(on sentinels: $($($room $promise)+)+);
         promises!(on files: $($($room $promise)+)+);
+        promises!(on bucket: $($($room $promise)+)+);
+        promises!(on failing_bucket: $($($room $promise)+)+);
     };
     (on $backend:ident: $($room:ident $promise:ident)+) => {
         mod $backend {
@@ -112,6 +136,7 @@ promises! {
         what_was_synced_outlives_its_writer
         two_writers_of_the_same_bytes_leave_them
         a_writer_that_lags_cuts_nothing_off
+        what_is_written_again_is_what_is_read
         a_writer_waits_for_a_store_that_is_behind
         blobs_are_apart;
     reads:

@@ -26,7 +26,7 @@ use onetimeshare::ledger::{Error, Ledger, Result, Revoker};
 use onetimeshare::redis::{Redis, Server, Settings, connect};
 use onetimeshare::share::{Digest, ShareId, State};
 use redis_server::RedisServer;
-use sentinels::{DOWN_AFTER, PATIENCE, Sentinels, ask, online, until};
+use sentinels::{DOWN_AFTER, NAME, PATIENCE, Sentinels, ask, online, until};
 
 const MIB: usize = 1 << 20;
 
@@ -38,14 +38,17 @@ fn of(redis: Arc<Redis>) -> (RedisLedger, RedisBlobs) {
     (RedisLedger::new(Arc::clone(&redis)), RedisBlobs::new(redis))
 }
 
+async fn eventually<T, F: Future<Output = Result<T>>>(asked: impl Fn() -> F) -> T {
+    settled(asked).await.expect("it can only be away")
+}
+
 /// Asks again as long as the store is away.
-async fn eventually<T>(mut asked: impl AsyncFnMut() -> Result<T>) -> T {
+async fn settled<T, F: Future<Output = Result<T>>>(asked: impl Fn() -> F) -> Result<T> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match asked().await {
-            Ok(answer) => return answer,
             Err(Error::Unavailable(_) | Error::Unacknowledged { .. }) => {}
-            Err(other) => panic!("{other}"),
+            answer => return answer,
         }
         assert!(Instant::now() < deadline, "the store does not come back");
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -67,7 +70,8 @@ async fn charged(ledger: &RedisLedger, sender: &Sender, claim: &Digest) -> Resul
     ledger.charge(&sender.id, claim, &charge(1, 99, now()), now()).await
 }
 
-/// Waits for the acknowledged writes of a group that is whole.
+/// Fails unless so many of two replicas acknowledged.
+#[track_caller]
 fn assert_unacknowledged<T: std::fmt::Debug>(result: Result<T>, by: u32) {
     assert!(matches!(result, Err(Error::Unacknowledged { by: some, of: 2 }) if some == by), "{result:?}");
 }
@@ -95,7 +99,7 @@ async fn a_killed_master_is_followed_and_nothing_acknowledged_is_lost() {
     let publishing = Sender::new();
     let at = now();
     let publish = publishing.publish_whole(at);
-    eventually(async || ledger.publish(&publish, at).await).await;
+    eventually(|| ledger.publish(&publish, at)).await;
     let first = Instant::now();
     let switched = switch.wait();
     let without = first.saturating_duration_since(switched);
@@ -103,9 +107,9 @@ async fn a_killed_master_is_followed_and_nothing_acknowledged_is_lost() {
     assert!(without < Duration::from_secs(2), "{without:?} without service");
 
     let token = digest();
-    eventually(async || publishing.claim(&ledger, token, now()).await).await;
+    eventually(|| publishing.claim(&ledger, token, now())).await;
     assert_eq!(charged(&ledger, &publishing, &token).await, Ok(Some(CONTENT.into())));
-    eventually(async || charged(&ledger, &claimed, &claim).await).await;
+    eventually(|| charged(&ledger, &claimed, &claim)).await;
     assert!(claimed.claim(&ledger, claim, now()).await.expect("the same claim").repeated);
     assert!(matches!(claimed.claim(&ledger, digest(), now()).await, Err(Error::Ended(_))));
     waiting.claimed(&ledger, now()).await;
@@ -191,7 +195,7 @@ async fn what_a_replica_does_not_acknowledge_is_refused_and_succeeds_when_it_is_
 
     group.nodes[stopped].start_again();
     group.settle();
-    let expires_at = eventually(async || ledger.publish(&publish, at).await).await;
+    let expires_at = eventually(|| ledger.publish(&publish, at)).await;
     assert_eq!(expires_at, at.after(EXPIRES_IN));
     assert_eq!(charged(&ledger, &waiting, &claim).await, Ok(Some(CONTENT.into())));
     assert!(waiting.claim(&ledger, claim, now()).await.expect("granted").repeated);
@@ -216,6 +220,7 @@ async fn a_master_that_was_cut_off_grants_nothing() {
     switch.wait();
     until("all of them know it", || group.sentinels.iter().all(|s| s.master() != Some(group.nodes[old].port())));
     until("the other replica follows the new one", || online(group.master()) == 1);
+    eventually(|| ledger.ping()).await;
     for sentinel in &mut group.sentinels {
         sentinel.kill();
     }
@@ -235,7 +240,7 @@ async fn a_master_that_was_cut_off_grants_nothing() {
         sentinel.start_again();
     }
     group.settle();
-    eventually(async || sender.claim(&ledger, there, now()).await).await;
+    eventually(|| sender.claim(&ledger, there, now())).await;
     assert_eq!(charged(&ledger, &sender, &there).await, Ok(Some(CONTENT.into())));
     assert!(matches!(sender.claim(&ledger, here, now()).await, Err(Error::Ended(_))));
     assert_eq!(charged(&ledger, &sender, &here).await, Err(Error::Unknown));
@@ -262,32 +267,90 @@ async fn bytes_that_a_failover_took_are_noticed_before_a_share_is_made_of_them()
     assert_eq!(blobs.secure(&id, 3 * MIB as u64 + 1, now().after(MINUTE)).await, Err(blobs::Error::Missing));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_sentinel_less_makes_no_difference() {
-    let mut group = Sentinels::start();
-    group.sentinels[0].kill();
-    let (ledger, _) = stores(&group, 1).await;
-    let sender = Sender::new().sends(&ledger).await;
-    let switch = group.listen();
-    let master = group.master_number();
-    group.nodes[master].kill();
-    switch.wait();
-    eventually(async || {
-        sender.claim(&ledger, digest(), now()).await.or_else(|error| match error {
-            // The first attempt may have been granted before its answer was lost.
-            Error::Ended(_) => panic!("each attempt has a token of its own"),
-            error => Err(error),
-        })
-    })
-    .await;
+/// A share that two ask for: who got it.
+struct Contested {
+    sender: Sender,
+    granted: Vec<Digest>,
 }
 
-fn line(settings: Settings) -> impl Future<Output = String> {
-    async move {
-        let line = format!("{:#}", connect(&settings).await.err().expect("refused"));
-        assert!(!line.contains('\n') && !line.contains("wrong-password"), "{line}");
-        line
+/// Sends a share and has two claim it, each of whom asks until there is an answer.
+async fn contest(ledger: &RedisLedger) -> Contested {
+    let (sender, at) = (Sender::new(), now());
+    let publish = sender.publish_whole(at);
+    eventually(|| ledger.publish(&publish, at)).await;
+    let claim = async |token: Digest| match settled(|| sender.claim(ledger, token, now())).await {
+        Ok(_) => {
+            let content = eventually(|| charged(ledger, &sender, &token)).await;
+            assert_eq!(content, Some(CONTENT.into()));
+            Some(token)
+        }
+        Err(Error::Ended(_)) => None,
+        Err(other) => panic!("{other}"),
+    };
+    let (one, other) = tokio::join!(claim(digest()), claim(digest()));
+    Contested { sender, granted: one.into_iter().chain(other).collect() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn masters_that_change_under_load_lose_nothing_and_grant_nothing_twice() {
+    let group = Sentinels::start();
+    let ledger = Arc::new(stores(&group, 2).await.0);
+    let (done, mut contests) = tokio::sync::mpsc::unbounded_channel();
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (ledger, done) = (Arc::clone(&ledger), done.clone());
+        tasks.spawn(async move { while done.send(contest(&ledger).await).is_ok() {} });
     }
+    drop(done);
+    let mut all = Vec::new();
+    for round in 0..2 {
+        contests.recv_many(&mut all, 50).await;
+        let switch = group.listen();
+        // The old master lives, goes on taking writes for a moment, and is then made a replica with requests under way.
+        let ordered: Option<String> = ask(group.sentinels[round].port, &["SENTINEL", "FAILOVER", NAME]);
+        assert_eq!(ordered.as_deref(), Some("OK"));
+        switch.wait();
+        group.settle();
+        all.push(contests.recv().await.expect("they go on"));
+    }
+    // Those under way come to their end, and nobody begins another.
+    while contests.try_recv().map(|contest| all.push(contest)).is_ok() {}
+    contests.close();
+    while let Some(contest) = contests.recv().await {
+        all.push(contest);
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.expect("no panic");
+    }
+    for Contested { sender, granted } in all {
+        assert_eq!(granted.len(), 1);
+        assert_eq!(sender.receipt(&*ledger).await.claims.len(), 1);
+        assert!(sender.claim(&*ledger, granted[0], now()).await.expect("the same claim").repeated);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sentinel_less_makes_no_difference() {
+    let group = Sentinels::start();
+    let mut settings = group.settings(1, 0);
+    let Server::Sentinels { sentinels, .. } = &mut settings.server else { panic!("other settings") };
+    // Nobody was ever there; another will hang.
+    sentinels.push(("127.0.0.1".to_owned(), 1));
+    let (ledger, _) = of(connect(&settings).await.expect("a connection"));
+    let sender = Sender::new().sends(&ledger).await;
+    let switch = group.listen();
+    group.sentinels[0].signal("STOP");
+    group.nodes[group.master_number()].signal("STOP");
+    let switched = switch.wait();
+    let claim = digest();
+    eventually(|| sender.claim(&ledger, claim, now())).await;
+    assert!(switched.elapsed() < Duration::from_secs(2), "{:?} without service", switched.elapsed());
+}
+
+async fn line(settings: Settings) -> String {
+    let line = format!("{:#}", connect(&settings).await.err().expect("refused"));
+    assert!(!line.contains('\n') && !line.contains("wrong-password"), "{line}");
+    line
 }
 
 /// The group's settings with one of them changed.

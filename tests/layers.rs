@@ -128,6 +128,11 @@ fn only_the_redis_rooms_name_the_redis_crate() {
 }
 
 #[test]
+fn only_the_blobs_in_a_bucket_name_object_store() {
+    only("object_store", |file| file.starts_with("blobs/objects"));
+}
+
+#[test]
 fn only_the_embedded_ledger_names_sqlite() {
     only("rusqlite", |file| file.starts_with("ledger/sqlite"));
 }

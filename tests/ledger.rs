@@ -187,5 +187,6 @@ promises! {
         a_receipt_is_kept_seven_days_past_the_end
         a_look_at_the_page_is_counted
         visits_of_the_status_page_are_counted
+        a_ledger_keeps_its_name
         a_ledger_says_that_it_answers;
 }

@@ -411,3 +411,39 @@ async fn a_blob_is_freed_to_its_end_even_where_its_beginning_is_gone() {
     blobs.free(&id, 70 << 20).await.unwrap();
     assert!(keys(&server).iter().all(|key| !key.contains(":chunk:")), "{:?}", keys(&server));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_lie_elsewhere_take_no_room_and_are_summed_up() {
+    let server = RedisServer::start(&["--maxmemory", "64mb", "--maxmemory-policy", "noeviction"]);
+    let settings = Settings { has_blobs: false, max_storage: None, ..server.settings() };
+    let ledger = RedisLedger::new(connect(&settings).await.unwrap());
+    let large = Sender::new();
+    ledger.begin(&large.upload(Some(1 << 40), now()), now()).await.unwrap();
+    assert_eq!(ledger.outstanding().await, Ok(1 << 40));
+    ledger.advance(&large.step(1, 0, 1 << 30), now()).await.unwrap();
+    assert_eq!(ledger.outstanding().await, Ok((1 << 40) - (1 << 30)));
+    let open = Sender::new();
+    ledger.begin(&open.upload(None, now()), now()).await.unwrap();
+    ledger.advance(&open.step(1, 0, 1 << 30), now()).await.unwrap();
+    ledger.declare(&open.id, &open.token, 1 << 40, now()).await.unwrap();
+    // Small shares find room all the while, also when Redis has been asked for what is reserved.
+    let asked = Instant::now();
+    while asked.elapsed() < Duration::from_millis(1500) {
+        Sender::new().sends(&ledger).await;
+    }
+    ledger.abandon(&large.id, &large.token, now()).await.unwrap();
+    ledger.abandon(&open.id, &open.token, now()).await.unwrap();
+    assert_eq!(ledger.outstanding().await, Ok(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_without_its_replicas_confirms_nothing_of_bytes_that_lie_elsewhere() {
+    let server = RedisServer::start(&[]);
+    let ledger = async |has_blobs, acks| {
+        let settings = Settings { has_blobs, acks, ..server.settings() };
+        RedisLedger::new(connect(&settings).await.unwrap())
+    };
+    assert_eq!(ledger(false, 1).await.confirm().await, Err(Error::Unacknowledged { by: 0, of: 1 }));
+    assert_eq!(ledger(true, 1).await.confirm().await, Ok(()));
+    assert_eq!(ledger(false, 0).await.confirm().await, Ok(()));
+}

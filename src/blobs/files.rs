@@ -34,6 +34,8 @@ impl Files {
     pub fn open(dir: &Path) -> anyhow::Result<Self> {
         let folder = dir.join("blobs");
         fs::create_dir_all(&folder).with_context(|| format!("can't make the folder {}", folder.display()))?;
+        let writable = rustix::fs::access(&folder, rustix::fs::Access::WRITE_OK);
+        writable.with_context(|| format!("can't write in the folder {}", folder.display()))?;
         Ok(Self { folder })
     }
 
@@ -100,6 +102,15 @@ impl Blobs for Files {
             Ok(ids)
         };
         blocking(list).await
+    }
+
+    async fn written(&self, id: &ShareId) -> Result<Option<Timestamp>> {
+        let path = self.path(id);
+        match blocking(move || fs::metadata(path)?.modified()).await {
+            Ok(modified) => Ok(Some(modified.into())),
+            Err(Error::Missing) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn ping(&self) -> Result<()> {

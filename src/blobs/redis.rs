@@ -161,6 +161,10 @@ impl Blobs for RedisBlobs {
         Ok(Vec::new())
     }
 
+    async fn written(&self, _id: &ShareId) -> Result<Option<Timestamp>> {
+        Ok(None)
+    }
+
     async fn ping(&self) -> Result<()> {
         Ok(self.redis.ping().await?)
     }

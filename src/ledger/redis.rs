@@ -1,7 +1,8 @@
 //! The ledger in Redis: one script per transition, so that any number of web replicas may share it.
 //!
 //! Keys: `share:<id>` while it waits, `share:<id>:lease:<claim>` while a claim runs, `share:<id>:hits` and `:guesses`,
-//! `upload:<id>:<token>`, `receipt:<id>`, which outlives them all; and for everything together `due`, `reserved`, `seen`.
+//! `upload:<id>:<token>`, `receipt:<id>`, which outlives them all; and for everything together `due`, `reserved`, `seen`,
+//! `ledger` (its name) and `confirmed`.
 //! In a cluster `<id>` is written `{<id>}`, so that all of one share is in one slot; a script touches one slot only.
 //! A script decides by the caller's time: a key's TTL only cleans up behind it.
 
@@ -25,12 +26,14 @@ use super::{
     Advance, Attempt, Charge, ClaimRequest, Error, Grant, Lease, Ledger, NewUpload, Publish, Remains, Result, Revoker,
     Share, Upload,
 };
-use crate::redis::{Call, Failure, Redis};
+use crate::redis::{Call, Failure, RESERVED, Redis};
 use crate::share::{
-    Digest, Ended, GUESSES_PER_HOUR, GUESSES_PER_MINUTE, History, Network, RECEIPT_KEPT, ShareId, Timestamp,
+    Digest, Ended, GUESSES_PER_HOUR, GUESSES_PER_MINUTE, History, Network, RECEIPT_KEPT, ShareId, Timestamp, random,
 };
 
 const SEEN: &str = "seen";
+const NAME: &str = "ledger";
+const CONFIRMED: &str = "confirmed";
 
 /// Shares, leases and receipts in Redis.
 pub struct RedisLedger {
@@ -137,7 +140,8 @@ impl Ledger for RedisLedger {
 
     async fn advance(&self, step: &Advance, now: Timestamp) -> Result<()> {
         let keys = self.keys(&step.id);
-        let fits = self.redis.room().fits(step.to.saturating_sub(step.from));
+        let room = self.redis.room();
+        let fits = !room.has_blobs() || room.fits(step.to.saturating_sub(step.from));
         let call = self.scripts.advance.call(&[&keys.upload(&step.token), &keys.receipt()], 256).arg(now.0);
         let call = call.arg(step.writer).arg(step.from).arg(step.to);
         let call = call.arg(optional(step.window_ends_at.map(|at| at.0)));
@@ -336,12 +340,29 @@ impl Ledger for RedisLedger {
     }
 
     async fn outstanding(&self) -> Result<u64> {
-        Ok(0)
+        if self.redis.room().has_blobs() {
+            return Ok(0);
+        }
+        match self.redis.ask(::redis::cmd("HGET").arg(RESERVED).arg("total")).await? {
+            Value::BulkString(total) => {
+                Ok(std::str::from_utf8(&total).ok().and_then(|total| total.parse().ok()).unwrap_or(0))
+            }
+            _ => Ok(0),
+        }
     }
 
     async fn holds(&self, id: &ShareId) -> Result<bool> {
         let exists = self.redis.ask(::redis::cmd("HEXISTS").arg(self.keys(id).receipt()).arg("blob")).await?;
         Ok(exists == Value::Int(1))
+    }
+
+    async fn name(&self) -> Result<String> {
+        let made_up = format!("{:016x}", u64::from_ne_bytes(random()));
+        self.redis.ask(::redis::cmd("SETNX").arg(NAME).arg(made_up)).await?;
+        match self.redis.ask(::redis::cmd("GET").arg(NAME)).await? {
+            Value::BulkString(name) => String::from_utf8(name).map_err(|_| decode::misread()),
+            _ => Err(decode::misread()),
+        }
     }
 
     async fn seen(&self) -> Result<u64> {
@@ -353,6 +374,16 @@ impl Ledger for RedisLedger {
 
     async fn ping(&self) -> Result<()> {
         Ok(self.redis.ping().await?)
+    }
+
+    async fn confirm(&self) -> Result<()> {
+        // Bytes that lie here are this master's own.
+        if self.redis.wants_acks() && !self.redis.room().has_blobs() {
+            let mut write = ::redis::cmd("SET");
+            write.arg(CONFIRMED).arg(1);
+            self.redis.ask_acknowledged(vec![write]).await?;
+        }
+        Ok(())
     }
 
     fn hindrance(&self) -> Option<String> {

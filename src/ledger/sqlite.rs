@@ -25,7 +25,7 @@ use super::{
     Advance, Attempt, Charge, ClaimRequest, Error, Grant, Lease, Ledger, NewUpload, Publish, Remains, Result, Revoker,
     Share, Upload,
 };
-use crate::share::{Digest, Ended, History, Network, RECEIPT_KEPT, ShareId, State, Timestamp};
+use crate::share::{Digest, Ended, History, Network, RECEIPT_KEPT, ShareId, State, Timestamp, random};
 
 /// Shares a sweep looks at.
 const SWEPT_AT_ONCE: i64 = 100;
@@ -94,10 +94,10 @@ impl Sqlite {
                 }
             }
             if !missing.is_empty() && present.is_empty() {
-                return Err(Error::Unavailable(format!("the files of all {held} shares are missing")).into());
+                return Err(Error::Unavailable(format!("the bytes of all {held} shares are missing")).into());
             }
             for id in missing {
-                tracing::error!("a share's file is missing from the data folder: the share is ended");
+                tracing::error!("the bytes of a share are missing: the share is ended");
                 let unpublished =
                     "UPDATE share SET abandoned_at = ?2, free_at = ?2 WHERE id = ?1 AND expires_at IS NULL";
                 let published = "UPDATE share SET revoked_at = coalesce(revoked_at, ?2), free_at = ?2
@@ -470,6 +470,16 @@ impl Ledger for Sqlite {
 
     async fn holds(&self, id: &ShareId) -> Result<bool> {
         self.read(|db| Ok(Record::load(db, id)?.is_some_and(|record| !record.freed && !record.inline)))
+    }
+
+    async fn name(&self) -> Result<String> {
+        let name = |book: &mut Book| {
+            let insert = "INSERT INTO tally (name, count) VALUES ('ledger', ?1) ON CONFLICT (name) DO NOTHING";
+            book.db.execute(insert, [i64::from_ne_bytes(random())])?;
+            let select = "SELECT count FROM tally WHERE name = 'ledger'";
+            Ok(format!("{:016x}", book.db.query_row(select, [], |row| row.get::<_, i64>(0))?))
+        };
+        self.writer.run(name).await
     }
 
     async fn seen(&self) -> Result<u64> {

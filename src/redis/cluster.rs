@@ -19,8 +19,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::CLUSTER_LINKS;
 use super::room::field;
-use super::start::{Patience, is_refusal, reason, refuse_untrusted};
 use super::shards::Shard;
+use super::start::{Patience, is_refusal, reason, refuse_untrusted};
 use super::topology::{Node, Topology, at};
 
 /// How often every node is asked.
@@ -141,7 +141,11 @@ impl Board {
         known.shards.retain(|address, shard| {
             let stays = view.masters.contains(address);
             if !stays {
-                tracing::info!(host = address.0, port = address.1, "this node of the Redis cluster is no master any more");
+                tracing::info!(
+                    host = address.0,
+                    port = address.1,
+                    "this node of the Redis cluster is no master any more"
+                );
                 shard.leave();
             }
             stays

@@ -108,6 +108,9 @@ async fn supervise(topology: Topology, within: Duration, live: Arc<watch::Sender
         let mut pause = FIRST_PAUSE;
         let (node, connection) = loop {
             let node = topology.node();
+            if topology.is_over() {
+                return;
+            }
             match node.open(within).await {
                 Ok(connection) => break (node, connection),
                 Err(error) => {

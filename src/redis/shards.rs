@@ -112,7 +112,13 @@ impl Shards {
 
     /// Sends one command.
     pub(super) async fn query(&self, kind: Kind, command: &Cmd) -> RedisResult<Value> {
-        self.follow(command, async |shard, asking| send(shard.link(kind), command, asking).await).await
+        let mut way = Way::to(self, command)?;
+        loop {
+            match send(way.shard.link(kind), command, way.asking).await {
+                Err(error) => way.go_on(error).await?,
+                answer => return answer,
+            }
+        }
     }
 
     /// Sends several commands: to one Redis in one round trip. In a cluster each goes by itself, for not even those about one
@@ -135,41 +141,62 @@ impl Shards {
     /// Sends commands about one slot, of which at least one writes, and waits for the replicas.
     pub(super) async fn acknowledged(&self, commands: &[Cmd]) -> RedisResult<(Vec<Value>, Result<(), Failure>)> {
         let Some(first) = commands.first() else { return Ok((Vec::new(), Ok(()))) };
-        let send = async |shard: &Shard, asking: bool| {
-            // A node that takes over a slot knows nothing of the keys that are still on their way: several are not asked of it.
-            if asking && commands.len() > 1 {
-                return Err(RedisError::from((ErrorKind::Server(ServerErrorKind::TryAgain), "the keys are parted")));
+        let mut way = Way::to(self, first)?;
+        loop {
+            match way.acknowledged(commands).await {
+                Err(error) => way.go_on(error).await?,
+                answers => return answers,
             }
-            match &shard.acks {
-                Some(acks) => acks.send(&pipeline(commands), asking).await,
-                None => Ok((shard.link(Kind::Bulk).query_all(&pipeline(commands)).await?, Ok(()))),
+        }
+    }
+}
+
+/// Where a call's key is, as far as is known now.
+struct Way<'a> {
+    /// Where it may move.
+    cluster: Option<&'a Cluster>,
+    slot: u16,
+    since: Instant,
+    shard: Arc<Shard>,
+    /// Whether the slot is only just arriving there.
+    asking: bool,
+}
+
+impl<'a> Way<'a> {
+    fn to(shards: &'a Shards, command: &Cmd) -> RedisResult<Self> {
+        let since = Instant::now();
+        match shards {
+            Shards::One(shard) => Ok(Self { cluster: None, slot: 0, since, shard: Arc::clone(shard), asking: false }),
+            Shards::Cluster(cluster) => {
+                let slot = slot(key(command));
+                Ok(Self { cluster: Some(cluster), slot, since, shard: cluster.owner(slot)?, asking: false })
             }
-        };
-        self.follow(first, send).await
+        }
     }
 
-    /// Does it where the command's key is now; says whether its slot is only just arriving there.
-    async fn follow<T>(&self, command: &Cmd, call: impl AsyncFn(&Shard, bool) -> RedisResult<T>) -> RedisResult<T> {
-        let cluster = match self {
-            Self::One(shard) => return call(shard, false).await,
-            Self::Cluster(cluster) => cluster,
+    /// Turns to where `error` says, or gives it back where it says nothing of the kind.
+    async fn go_on(&mut self, error: RedisError) -> RedisResult<()> {
+        let Some(cluster) = self.cluster.filter(|_| self.since.elapsed() < MOVED_WITHIN) else { return Err(error) };
+        (self.shard, self.asking) = match Step::after(&error) {
+            Step::To { address, asking } => (cluster.at(&address)?, asking),
+            Step::Again => {
+                tokio::time::sleep(PAUSE).await;
+                (cluster.owner(self.slot)?, false)
+            }
+            Step::End if !self.shard.topology.node().leads() => (cluster.owner(self.slot)?, false),
+            Step::End => return Err(error),
         };
-        let (slot, began) = (slot(key(command)), Instant::now());
-        let (mut shard, mut asking) = (cluster.owner(slot)?, false);
-        loop {
-            let error = match call(&shard, asking).await {
-                Err(error) if began.elapsed() < MOVED_WITHIN => error,
-                result => return result,
-            };
-            (shard, asking) = match Step::after(&error) {
-                Step::To { address, asking } => (cluster.at(&address)?, asking),
-                Step::Again => {
-                    tokio::time::sleep(PAUSE).await;
-                    (cluster.owner(slot)?, false)
-                }
-                Step::End if !shard.topology.node().leads() => (cluster.owner(slot)?, false),
-                Step::End => return Err(error),
-            };
+        Ok(())
+    }
+
+    async fn acknowledged(&self, commands: &[Cmd]) -> RedisResult<(Vec<Value>, Result<(), Failure>)> {
+        // A node that takes over a slot knows nothing of the keys that are still on their way: several are not asked of it.
+        if self.asking && commands.len() > 1 {
+            return Err((ErrorKind::Server(ServerErrorKind::TryAgain), "the keys are parted").into());
+        }
+        match &self.shard.acks {
+            Some(acks) => acks.send(&pipeline(commands), self.asking).await,
+            None => Ok((self.shard.link(Kind::Bulk).query_all(&pipeline(commands)).await?, Ok(()))),
         }
     }
 }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
+use ::redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, RedisError, RedisResult, ServerErrorKind,
+    Value,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::sentinel::Sentinels;
@@ -28,6 +31,13 @@ impl Topology {
             Self::One(node) => node.clone(),
             Self::Sentinels(sentinels) => sentinels.master(),
         }
+    }
+}
+
+impl Topology {
+    /// Whether no other node will ever be the one: a cluster's master that was.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self, Self::One(node) if !node.leads())
     }
 }
 

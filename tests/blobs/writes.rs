@@ -7,7 +7,7 @@ use super::given::*;
 use crate::World;
 
 pub async fn what_was_written_is_read(world: World) {
-    for length in EDGES.into_iter().chain([0, 5 * MIB + 7]) {
+    for length in EDGES.into_iter().chain([0, 5 * MIB + 7, 8 * MIB - 1, 8 * MIB, 8 * MIB + 1, 17 * MIB]) {
         let (id, content) = blob(&*world.here, length).await;
         assert_holds(&*world.there, &id, &content).await;
     }
@@ -79,6 +79,16 @@ pub async fn a_writer_that_lags_cuts_nothing_off(world: World) {
     }
     write(&*world.there, &id, 2 * MIB, &content.slice(2 * MIB..2 * MIB + 5)).await.unwrap();
     assert_holds(&*world.here, &id, &content).await;
+}
+
+pub async fn what_is_written_again_is_what_is_read(world: World) {
+    let (id, before) = blob(&*world.here, 3 * MIB + 5).await;
+    let after: Bytes = before.iter().map(|byte| !byte).collect();
+    write(&*world.there, &id, MIB + 7, &after.slice(MIB + 7..2 * MIB)).await.unwrap();
+    let now = [&before[..MIB + 7], &after[MIB + 7..2 * MIB], &before[2 * MIB..]].concat();
+    assert_holds(&*world.here, &id, &now.into()).await;
+    write(&*world.here, &id, 0, &after).await.unwrap();
+    assert_holds(&*world.there, &id, &after).await;
 }
 
 pub async fn a_writer_waits_for_a_store_that_is_behind(world: World) {

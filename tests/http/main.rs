@@ -16,6 +16,10 @@ mod client;
 mod sender;
 mod server;
 
+#[path = "../servers/s3.rs"]
+#[allow(unreachable_pub, reason = "other suites use it too")]
+mod s3_server;
+
 /// One test per case and store.
 macro_rules! on_both_stores {
     ($(fn $case:ident($store:ident) $body:block)+) => {
@@ -42,6 +46,7 @@ mod languages;
 mod lifecycle;
 mod limits;
 mod links;
+mod objects;
 mod once;
 mod pages;
 mod plain;

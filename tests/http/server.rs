@@ -77,6 +77,7 @@ pub(crate) struct Server {
     pub(crate) redis: Option<Arc<Redis>>,
     child: Child,
     flags: Vec<String>,
+    variables: Vec<(String, String)>,
     printed: Arc<Mutex<String>>,
     folder: Arc<TempDir>,
 }
@@ -87,28 +88,38 @@ impl Server {
     }
 
     pub(crate) fn with(store: Store, flags: &[&str]) -> Self {
+        Self::with_variables(store, flags, Vec::new())
+    }
+
+    /// With variables in its environment, too.
+    pub(crate) fn with_variables(store: Store, flags: &[&str], variables: Vec<(String, String)>) -> Self {
         let folder = Arc::new(tempfile::tempdir().expect("a folder"));
         let redis = (store == Store::Redis).then(|| Arc::new(Redis::start()));
-        Self::launch(folder, redis, flags)
+        Self::launch(folder, redis, flags, variables)
     }
 
     /// An embedded server on a data directory that the caller made.
     pub(crate) fn in_folder(folder: TempDir, flags: &[&str]) -> Self {
-        Self::launch(Arc::new(folder), None, flags)
+        Self::launch(Arc::new(folder), None, flags, Vec::new())
     }
 
     /// A second process on the same Redis.
     pub(crate) fn beside(&self) -> Self {
         let redis = self.redis.clone().expect("only Redis serves two");
         let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
-        Self::launch(Arc::new(tempfile::tempdir().expect("a folder")), Some(redis), &flags)
+        Self::launch(Arc::new(tempfile::tempdir().expect("a folder")), Some(redis), &flags, self.variables.clone())
     }
 
-    fn launch(folder: Arc<TempDir>, redis: Option<Arc<Redis>>, flags: &[&str]) -> Self {
+    fn launch(
+        folder: Arc<TempDir>,
+        redis: Option<Arc<Redis>>,
+        flags: &[&str],
+        variables: Vec<(String, String)>,
+    ) -> Self {
         let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
         let printed = Arc::default();
-        let (child, address) = spawn(&folder, redis.as_deref(), &flags, &printed);
-        Self { address, redis, child, flags, printed, folder }
+        let (child, address) = spawn(&folder, redis.as_deref(), &flags, &variables, &printed);
+        Self { address, redis, child, flags, variables, printed, folder }
     }
 
     /// `kill -9`, and the same settings and store again, on another port.
@@ -123,7 +134,8 @@ impl Server {
     }
 
     pub(crate) fn start_again(&mut self) {
-        (self.child, self.address) = spawn(&self.folder, self.redis.as_deref(), &self.flags, &self.printed);
+        let Self { folder, redis, flags, variables, printed, .. } = self;
+        (self.child, self.address) = spawn(folder, redis.as_deref(), flags, variables, printed);
     }
 
     /// SIGTERM, without waiting.
@@ -149,7 +161,7 @@ impl Server {
         let listen = self.address.to_string();
         let mut command = binary();
         command.args(arguments).args(settings(&self.folder, self.redis.as_deref(), &listen)).args(&self.flags);
-        command.current_dir(self.folder.path()).output().expect("the binary runs")
+        command.envs(self.variables.clone()).current_dir(self.folder.path()).output().expect("the binary runs")
     }
 
     pub(crate) fn origin(&self) -> String {
@@ -239,10 +251,12 @@ fn spawn(
     folder: &TempDir,
     redis: Option<&Redis>,
     flags: &[String],
+    variables: &[(String, String)],
     printed: &Arc<Mutex<String>>,
 ) -> (Child, SocketAddr) {
     let mut command = binary();
     command.args(settings(folder, redis, "127.0.0.1:0")).args(flags).current_dir(folder.path());
+    command.envs(variables.iter().cloned());
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
     let lines = collect(child.stdout.take().expect("piped"), printed.clone());
     collect(child.stderr.take().expect("piped"), printed.clone());

@@ -87,6 +87,13 @@ pub async fn visits_of_the_status_page_are_counted(world: World) {
     }
 }
 
+pub async fn a_ledger_keeps_its_name(world: World) {
+    let (here, there) = tokio::join!(world.here.name(), world.there.name());
+    let name = here.unwrap();
+    assert_eq!((&there.unwrap(), &world.here.name().await.unwrap()), (&name, &name));
+    assert!(name.len() == 16 && name.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f')), "{name}");
+}
+
 pub async fn a_ledger_says_that_it_answers(world: World) {
     assert_eq!(world.here.ping().await, Ok(()));
 }

@@ -113,6 +113,7 @@ impl Cluster {
                 password: None,
             },
             max_storage: Some(1 << 40),
+            has_blobs: true,
             allow_eviction: false,
             acks: 0,
             patience: Duration::ZERO,

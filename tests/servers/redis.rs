@@ -35,6 +35,7 @@ impl RedisServer {
         Settings {
             server: Server::Url(format!("redis://127.0.0.1:{}", self.port)),
             max_storage: Some(1 << 40),
+            has_blobs: true,
             allow_eviction: false,
             acks: 0,
             patience: Duration::ZERO,
@@ -53,8 +54,7 @@ impl RedisServer {
     /// Stops it as it is, or lets it go on: `STOP`, `CONT`.
     #[allow(dead_code, reason = "not every suite ends its Redis")]
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.process.id().to_string()).status();
-        assert!(sent.expect("kill runs").success(), "kill -{name}");
+        signal(&self.process, name);
     }
 
     /// As by `kill -9`.
@@ -76,6 +76,13 @@ impl Drop for RedisServer {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Sends a signal to one process.
+#[allow(dead_code, reason = "not every suite ends its Redis")]
+pub fn signal(process: &Child, name: &str) {
+    let sent = Command::new("kill").arg(format!("-{name}")).arg(process.id().to_string()).status();
+    assert!(sent.expect("kill runs").success(), "kill -{name}");
 }
 
 /// `None` where it ended before it was ready.

@@ -12,7 +12,7 @@ use onetimeshare::redis::{Redis, Server, Settings, connect};
 use redis::{Connection, FromRedisValue};
 use tempfile::TempDir;
 
-use crate::redis_server::RedisServer;
+use crate::redis_server::{RedisServer, signal};
 
 /// What the Sentinels call the master.
 pub const NAME: &str = "shares";
@@ -173,19 +173,22 @@ impl Sentinel {
         Some(address.1)
     }
 
+    /// Stops it as it is, or lets it go on: `STOP`, `CONT`.
+    pub fn signal(&self, name: &str) {
+        signal(&self.process, name);
+    }
+
     fn knows_everybody(&self) -> bool {
         let known: Vec<String> = ask(self.port, &["SENTINEL", "MASTER", NAME]).unwrap_or_default();
         let is = |name: &str, value: &str| known.chunks_exact(2).any(|pair| pair[0] == name && pair[1] == value);
         is("num-slaves", "2") && is("num-other-sentinels", "2") && is("flags", "master")
     }
 
-    #[allow(dead_code, reason = "not every suite ends its Sentinels")]
     pub fn kill(&mut self) {
         self.process.kill().expect("it runs");
         self.process.wait().expect("it ends");
     }
 
-    #[allow(dead_code, reason = "not every suite ends its Sentinels")]
     pub fn start_again(&mut self) {
         self.process = spawn(&self.folder).expect("the port is still free");
     }

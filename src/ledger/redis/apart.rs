@@ -91,7 +91,7 @@ impl RedisLedger {
     /// Reserves the room for `bytes` that an upload still has to bring before `until`; what it had reserved counts no more.
     /// [`Error::Full`] where they don't fit.
     pub(super) async fn reserve(&self, upload: &Digest, bytes: u64, until: Timestamp) -> Result<()> {
-        self.set_reserved(upload, bytes, until, Some(self.redis.room().free())).await
+        self.set_reserved(upload, bytes, until, Some(self.redis.room().for_blobs())).await
     }
 
     /// What an upload still has to bring, and until when; at 0 nothing is reserved for it any more.
