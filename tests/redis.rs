@@ -17,12 +17,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use given::*;
+use onetimeshare::blobs::files::Files;
 use onetimeshare::blobs::redis::RedisBlobs;
 use onetimeshare::blobs::{self, Blobs};
 use onetimeshare::ledger::redis::RedisLedger;
 use onetimeshare::ledger::{Error, Ledger, Remains, Revoker};
 use onetimeshare::redis::{Server, Settings, connect};
 use onetimeshare::share::{Digest, ShareId, State, Timestamp};
+use onetimeshare::store::{Limits, Store};
 use redis::{Commands, Connection};
 use redis_server::RedisServer;
 
@@ -446,4 +448,28 @@ async fn a_master_without_its_replicas_confirms_nothing_of_bytes_that_lie_elsewh
     assert_eq!(ledger(false, 1).await.confirm().await, Err(Error::Unacknowledged { by: 0, of: 1 }));
     assert_eq!(ledger(true, 1).await.confirm().await, Ok(()));
     assert_eq!(ledger(false, 0).await.confirm().await, Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emptied_redis_frees_nothing_that_lies_elsewhere_until_the_servers_start_anew() {
+    let server = RedisServer::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let files = || Files::open(folder.path()).unwrap();
+    let limits = Limits { max_size: 1 << 30, lease: MINUTE, upload_window: HOUR };
+    let store = async || {
+        let ledger = RedisLedger::new(server.connect().await);
+        Store::new(Box::new(ledger), Box::new(files()), limits)
+    };
+    let running = store().await;
+    let (young, later) = (ShareId::random(), now().after(HOUR));
+    let mut writer = files().write(&young, 0, later).await.unwrap();
+    writer.write(Bytes::from_static(b"bytes")).await.unwrap();
+    writer.sync().await.unwrap();
+    running.free_orphans(Timestamp(now().0 - 3_600_000)).await.unwrap();
+    assert_eq!(files().all().await.unwrap(), [young], "what is young stays");
+    redis::cmd("FLUSHALL").exec(&mut inside(&server)).unwrap();
+    assert!(running.free_orphans(later).await.is_err());
+    assert_eq!(files().all().await.unwrap(), [young], "what was lost may yet be restored");
+    store().await.free_orphans(later).await.unwrap();
+    assert_eq!(files().all().await.unwrap(), []);
 }

@@ -108,7 +108,10 @@ fn a_share_waits_for_every_replica_where_all_must_acknowledge() {
 
     group.nodes[replica].start_again();
     group.settle();
-    waiting.claim(&server, &sealed, &claim).send().is(200);
+    // A replica that is back has not acknowledged anything at once.
+    until("the same claim is granted", SOON, || {
+        waiting.claim(&server, &sealed, &claim).send().expect(&[200, 503]).status == 200
+    });
     sealed.assert_opens(&server.get(&waiting.claim_address(&claim)).send().is(200).body);
     until("the upload is a share", SOON, || begun.head(&server).status == 200 && begun.state(&server) == "ready");
     until("it says so", SOON, || server.get("/readyz").send().is(200).text() == "ready\n");
