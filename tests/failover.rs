@@ -177,7 +177,7 @@ async fn what_a_replica_does_not_acknowledge_is_refused_and_succeeds_when_it_is_
 
     let stopped = group.replicas()[0];
     group.nodes[stopped].kill();
-    let (publishing, at, claim) = (Sender::new(), now(), digest());
+    let (publishing, at, claim, rival) = (Sender::new(), now(), digest(), digest());
     let publish = publishing.publish_whole(at);
     for _ in 0..2 {
         assert_unacknowledged(ledger.publish(&publish, at).await, 1);
@@ -187,9 +187,14 @@ async fn what_a_replica_does_not_acknowledge_is_refused_and_succeeds_when_it_is_
         assert_unacknowledged(ledger.receipt(&revoked.id, &revoked.owner, at).await, 1);
         // The client was refused, and yet its lease exists: it must not read a byte.
         assert_unacknowledged(charged(&ledger, &waiting, &claim).await, 1);
+        // Nor is the share gone for another one: a failover may bring it back.
+        assert_unacknowledged(waiting.claim(&ledger, rival, at).await, 1);
     }
     // What was acknowledged before goes on.
     assert_eq!(charged(&ledger, &claimed, &running).await, Ok(Some(CONTENT.into())));
+    for _ in 0..2 {
+        assert_unacknowledged(ledger.finish(&claimed.id, &running, now()).await, 1);
+    }
     assert_eq!(ledger.ping().await, Ok(()));
     assert!(ledger.hindrance().is_some_and(|why| why.contains("1 of 2")));
 
@@ -199,6 +204,8 @@ async fn what_a_replica_does_not_acknowledge_is_refused_and_succeeds_when_it_is_
     assert_eq!(expires_at, at.after(EXPIRES_IN));
     assert_eq!(charged(&ledger, &waiting, &claim).await, Ok(Some(CONTENT.into())));
     assert!(waiting.claim(&ledger, claim, now()).await.expect("granted").repeated);
+    assert!(matches!(waiting.claim(&ledger, rival, now()).await, Err(Error::Ended(_))));
+    assert!(ledger.finish(&claimed.id, &running, now()).await.is_ok());
     ledger.revoke(&revoked.id, Revoker::Owner(revoked.owner), now()).await.expect("revoked");
     assert_eq!(only(&waiting.receipt(&ledger).await).served, 1, "nothing was served while it was in doubt");
     assert_eq!(revoked.receipt(&ledger).await.state(now()).state, State::Revoked);

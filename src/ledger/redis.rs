@@ -60,12 +60,15 @@ impl RedisLedger {
         Reply::of(self.redis.run(&call).await?, now, Some(verifier))
     }
 
-    /// Runs a transition that a client is told of only once enough replicas have it. A refusal needs none of them.
+    /// Runs a transition that a client is told of only once enough replicas have it. That the share has ended is told no sooner:
+    /// who hears that never asks again, and what ended it may be what a failover takes back.
     async fn run_acknowledged(&self, verifier: Option<&Digest>, call: Call<'_>, now: Timestamp) -> Result<Reply> {
         let (answer, acknowledged) = self.redis.run_acknowledged(&call).await?;
-        let reply = Reply::of(answer, now, verifier)?;
-        acknowledged?;
-        Ok(reply)
+        let reply = Reply::of(answer, now, verifier);
+        if matches!(reply, Ok(_) | Err(Error::Ended(_))) {
+            acknowledged?;
+        }
+        reply
     }
 
     /// Before somebody is told that a share was published or revoked whom its replicas kept from being told so then.
@@ -279,7 +282,8 @@ impl Ledger for RedisLedger {
     async fn finish(&self, id: &ShareId, claim: &Digest, now: Timestamp) -> Result<Remains> {
         let keys = self.keys(id);
         let call = self.scripts.finish.call(&[&keys.receipt(), &keys.lease(claim)], 128).arg(now.0);
-        let mut reply = self.run(call.arg(&claim.0[..]).arg(now.after(RECEIPT_KEPT).0), now).await?;
+        let call = call.arg(&claim.0[..]).arg(now.after(RECEIPT_KEPT).0);
+        let mut reply = self.run_acknowledged(None, call, now).await?;
         let Some(record) = reply.record()? else { return Ok(Remains::Nothing) };
         self.look_at(id, now).await?;
         Ok(record.remains(now))

@@ -13,9 +13,13 @@ const PATIENCE: Duration = Duration::from_secs(45);
 
 /// Opens a connection that gives up after [`PATIENCE`].
 pub(crate) fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    connect_within(address, PATIENCE)
+}
+
+fn connect_within(address: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
@@ -38,13 +42,22 @@ pub(crate) struct Request {
     target: String,
     headers: Vec<(String, String)>,
     body: Option<Vec<u8>>,
+    patience: Duration,
 }
 
 impl Request {
     pub(crate) fn new(address: SocketAddr, method: &str, target: &str) -> Self {
         let origin = format!("http://{address}");
         let target = target.strip_prefix(&origin).unwrap_or(target);
-        Self { address, method: method.into(), target: target.into(), headers: Vec::new(), body: None }
+        let (method, target) = (method.into(), target.into());
+        Self { address, method, target, headers: Vec::new(), body: None, patience: PATIENCE }
+    }
+
+    /// Gives up where nothing moves for so long.
+    #[allow(dead_code, reason = "only a history has servers that hang")]
+    pub(crate) fn within(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     pub(crate) fn header(mut self, name: &str, value: impl ToString) -> Self {
@@ -109,7 +122,7 @@ impl Request {
 
     /// Sends everything and reads the head of the answer.
     pub(crate) fn open(self) -> io::Result<Live> {
-        let mut stream = connect(self.address)?;
+        let mut stream = connect_within(self.address, self.patience)?;
         let mut bytes = self.head();
         if let Some(body) = &self.body {
             bytes += &format!("Content-Length: {}\r\n", body.len());
@@ -123,10 +136,15 @@ impl Request {
 
     /// Sends the head alone, with these framing headers (`Content-Length: 5`), for a body sent by hand.
     pub(crate) fn begin(self, framing: &str) -> Sending {
-        let mut stream = connect(self.address).expect("the server listens");
+        self.try_begin(framing).expect("the server listens")
+    }
+
+    /// As [`Request::begin`], where the server may be away.
+    pub(crate) fn try_begin(self, framing: &str) -> io::Result<Sending> {
+        let mut stream = connect_within(self.address, self.patience)?;
         let head = format!("{}{framing}\r\n\r\n", self.head());
-        stream.write_all(head.as_bytes()).expect("the head is taken");
-        Sending { stream }
+        stream.write_all(head.as_bytes())?;
+        Ok(Sending { stream })
     }
 }
 

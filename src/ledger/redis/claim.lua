@@ -7,14 +7,15 @@ local had = receipt[1]
 if had then
   local _, _, ends, finished, served = claim_of(had)
   local lease = redis.call('HMGET', KEYS[3], 'size', 'base', 'blob', 'manifest')
-  if finished ~= 0 or ends <= now or not lease[1] then return { 'claim', had } end
   again(KEYS[2])
+  if finished ~= 0 or ends <= now or not lease[1] then return { 'claim', had } end
   return { 'ok', 1, lease[1], lease[2], lease[3], lease[4], ends, served }
 end
 local share = redis.call('HMGET', KEYS[1], 'verifier', 'password', 'expires', 'left', 'downloads', 'size', 'base', 'blob', 'manifest')
 -- A sweeper whose clock is ahead may have freed the blob already.
 local swept = share[8] == '1' and not receipt[2]
 if not share[1] or tonumber(share[3]) <= now or swept then
+  if redis.call('HGET', KEYS[2], 'verifier') == ARGV[3] then again(KEYS[2]) end
   return gone(KEYS[2], KEYS[5], ARGV[3], ARGV[4], now, tonumber(ARGV[7]), tonumber(ARGV[8]))
 end
 if share[2] == '1' then

@@ -9,7 +9,7 @@ local function claim_text(n, granted, ends, finished, served)
   return string.format('%s %s %.0f %.0f %.0f', n, granted, ends, finished, served)
 end
 
--- A transition that changes nothing the second time writes all the same: replicas acknowledge writes, and with each all
+-- A transition that changes nothing, the second time or because it is too late, writes all the same: replicas acknowledge writes, and with each all
 -- that came before it. A write that is allowed at maxmemory comes first: the rest is allowed then too.
 local function again(receipt)
   redis.call('HDEL', receipt, '')

@@ -2,6 +2,7 @@
 local field = 'c' .. ARGV[2]
 local receipt = redis.call('HMGET', KEYS[1], field, 'downloads', 'blob')
 if not receipt[1] then return { 'unknown' } end
+again(KEYS[1])
 local n, granted, ends, finished, served = claim_of(receipt[1])
 if finished == 0 then
   if ends <= tonumber(ARGV[1]) then return { 'claim', receipt[1] } end
