@@ -65,6 +65,9 @@ pub struct Config {
     /// Replicas that the master is configured to have
     #[arg(long, env)]
     pub redis_replicas: Option<u32>,
+    /// Nodes of a Redis cluster to keep shares in, such as a:6379,b:6379; rediss://a:6379,… for TLS everywhere
+    #[arg(long, env, value_delimiter = ',')]
+    pub redis_cluster: Vec<String>,
     /// Run even on a Redis that evicts keys when its memory is full, and so may lose shares
     #[arg(long, env)]
     pub redis_allow_eviction: bool,
@@ -166,16 +169,18 @@ impl Config {
 
     fn check_redis(&self) -> anyhow::Result<()> {
         let (host, sentinels) = (self.redis_host.is_some(), !self.redis_sentinels.is_empty());
-        let ways = [self.redis_url.is_some(), host, sentinels];
+        let cluster = !self.redis_cluster.is_empty();
+        let ways = [self.redis_url.is_some(), host, sentinels, cluster];
         ensure!(
             ways.iter().filter(|way| **way).count() <= 1,
-            "--redis-url, --redis-host and --redis-sentinels each name a Redis: set one of them"
+            "--redis-url, --redis-host, --redis-sentinels and --redis-cluster each name a Redis: set one of them"
         );
+        ensure!(!cluster || self.redis_db.is_none(), "--redis-db: a cluster has database 0 only, leave it out");
         let login = self.redis_db.is_some() || self.redis_username.is_some() || self.redis_password.is_some();
         ensure!(
-            (host || self.redis_port.is_none()) && (host || sentinels || !login),
+            (host || self.redis_port.is_none()) && (host || sentinels || cluster || !login),
             "--redis-port, --redis-db, --redis-username and --redis-password go with --redis-host (the last three also with \
-             --redis-sentinels): set it, or put them into --redis-url"
+             --redis-sentinels, the last two with --redis-cluster): set it, or put them into --redis-url"
         );
         ensure!(
             sentinels == self.redis_master_name.is_some(),
@@ -186,6 +191,7 @@ impl Config {
             "--redis-sentinel-password goes with --redis-sentinels: set them, or --redis-password"
         );
         self.sentinels()?;
+        self.cluster()?;
         ensure!(
             self.uses_redis() || self.redis_min_acks == Acks::Number(0),
             "--redis-min-acks is about replicas of a Redis: set one, or leave it out"
@@ -208,21 +214,18 @@ impl Config {
 
     /// Name and port of each Sentinel, and whether they are spoken to over TLS.
     fn sentinels(&self) -> anyhow::Result<(Vec<(String, u16)>, bool)> {
-        let mut tls = false;
-        let mut sentinel = |entry: &String| {
-            let entry = entry.trim();
-            let address = entry.strip_prefix("rediss://");
-            tls |= address.is_some();
-            let address = address.or(entry.strip_prefix("redis://")).unwrap_or(entry);
-            host_and_port(address, 26379).with_context(|| format!("--redis-sentinels: {address} is no host:port"))
-        };
-        let sentinels = self.redis_sentinels.iter().map(&mut sentinel).collect::<anyhow::Result<_>>()?;
-        Ok((sentinels, tls))
+        addresses(&self.redis_sentinels, 26379).context("--redis-sentinels")
+    }
+
+    /// Name and port of each node of the cluster, and whether they are spoken to over TLS.
+    fn cluster(&self) -> anyhow::Result<(Vec<(String, u16)>, bool)> {
+        addresses(&self.redis_cluster, 6379).context("--redis-cluster")
     }
 
     /// Whether shares are kept in Redis.
     pub fn uses_redis(&self) -> bool {
-        self.redis_url.is_some() || self.redis_host.is_some() || !self.redis_sentinels.is_empty()
+        let several = !self.redis_sentinels.is_empty() || !self.redis_cluster.is_empty();
+        several || self.redis_url.is_some() || self.redis_host.is_some()
     }
 
     /// The Redis to keep shares in, where there is one.
@@ -236,6 +239,10 @@ impl Config {
             let (sentinels, tls) = self.sentinels().ok()?;
             let sentinel_password = self.redis_sentinel_password.clone();
             return Some(Server::Sentinels { sentinels, tls, name, sentinel_password, db, username, password });
+        }
+        if !self.redis_cluster.is_empty() {
+            let (nodes, tls) = self.cluster().ok()?;
+            return Some(Server::Cluster { nodes, tls, username, password });
         }
         let (host, port) = (self.redis_host.clone()?, self.redis_port.unwrap_or(6379));
         Some(Server::Parts { host, port, db, username, password })
@@ -293,6 +300,20 @@ fn acks(text: &str) -> anyhow::Result<Acks> {
         "all" => Ok(Acks::All),
         number => number.parse().map(Acks::Number).context("write it like 1, or all"),
     }
+}
+
+/// `a:6379`, `b`; over TLS where one of them begins with `rediss://`.
+fn addresses(entries: &[String], default: u16) -> anyhow::Result<(Vec<(String, u16)>, bool)> {
+    let mut tls = false;
+    let mut address = |entry: &String| {
+        let entry = entry.trim();
+        let address = entry.strip_prefix("rediss://");
+        tls |= address.is_some();
+        let address = address.or(entry.strip_prefix("redis://")).unwrap_or(entry);
+        host_and_port(address, default).with_context(|| format!("{address} is no host:port"))
+    };
+    let addresses = entries.iter().map(&mut address).collect::<anyhow::Result<_>>()?;
+    Ok((addresses, tls))
 }
 
 /// `redis.example.org:6379`, `10.0.0.1`, `[::1]:6379`.

@@ -323,9 +323,9 @@ pub trait Ledger: Send + Sync + 'static {
     /// `Ok` where the ledger answers and takes writes.
     async fn ping(&self) -> Result<()>;
 
-    /// `Ok` where what the ledger tells from now on is what all servers are told. A Redis master that was cut off goes on answering:
-    /// bytes that lie elsewhere are not to be freed on its word alone. [`Error::Unacknowledged`].
-    async fn confirm(&self) -> Result<()> {
+    /// `Ok` where what the ledger tells of the share from now on is what all servers are told. A Redis master that was cut off goes
+    /// on answering: bytes that lie elsewhere are not to be freed on its word alone. [`Error::Unacknowledged`].
+    async fn confirm(&self, _id: &ShareId) -> Result<()> {
         Ok(())
     }
 

@@ -1,30 +1,28 @@
 //! Redis, as the ledger and the blobs use it: connections that come back by themselves, and how much room there is.
 //!
-//! What kind of Redis it is (one node, or a master that Sentinels watch) is known here alone. It knows neither shares nor chunks.
+//! What kind of Redis it is (one node, a master that Sentinels watch, or a cluster) is known here alone. It knows neither shares nor chunks.
 
 mod acks;
+mod cluster;
 mod link;
 mod room;
 mod script;
 mod sentinel;
+mod shards;
 mod start;
 mod topology;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
-use ::redis::{Cmd, Pipeline, RedisError, Value};
+use ::redis::{Cmd, RedisError, Value};
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
-use acks::Acks;
-use link::Link;
 pub(crate) use room::{RESERVED, Room};
 pub(crate) use script::{Call, Script};
+use shards::{Kind, Shards};
 pub use start::connect;
-use topology::{Node, Topology};
 
 /// How long the answer to a transition may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -34,6 +32,8 @@ const BULK_WITHIN: Duration = Duration::from_secs(20);
 const LEDGER_LINKS: usize = 8;
 /// Connections for bytes: apart from the ledger's, so that no transition waits behind a chunk.
 const BULK_LINKS: usize = 4;
+/// Both for each master of a cluster.
+const CLUSTER_LINKS: (usize, usize) = (4, 2);
 /// Chunks that all writers together have under way. The driver holds each up to three times while it is sent.
 const CHUNKS_UNDER_WAY: usize = 6;
 
@@ -89,14 +89,23 @@ pub enum Server {
         /// As the master has it, and each replica that may become one.
         password: Option<String>,
     },
+    /// A cluster that these nodes belong to; the others are found.
+    Cluster {
+        /// Name or address of each, and its port.
+        nodes: Vec<(String, u16)>,
+        /// Whether all of them are spoken to over TLS.
+        tls: bool,
+        /// The same on all nodes.
+        username: Option<String>,
+        /// The same on all nodes.
+        password: Option<String>,
+    },
 }
 
 /// A connected Redis. It reconnects by itself; dropped, it stops doing so.
 pub struct Redis {
-    ledger: Pool,
-    bulk: Pool,
-    /// Where replicas must acknowledge.
-    acks: Option<Arc<Acks>>,
+    shards: Arc<Shards>,
+    wants_acks: bool,
     under_way: Arc<Semaphore>,
     room: Arc<Room>,
     _sampler: AbortOnDropHandle<()>,
@@ -105,28 +114,30 @@ pub struct Redis {
 impl Redis {
     /// How `id` is written in the names of keys that belong together: all that has it is one slot in a cluster.
     pub(crate) fn tag(&self, id: &str) -> String {
-        id.to_owned()
+        if self.shards.is_cluster() { format!("{{{id}}}") } else { id.to_owned() }
     }
 
     /// Runs a transition: one round trip.
     pub(crate) async fn run(&self, call: &Call<'_>) -> Result<Value, Failure> {
-        Ok(self.ledger.link().run(call).await?)
+        Ok(self.shards.run(Kind::Ledger, call).await?)
     }
 
     /// Whether replicas must acknowledge.
     pub(crate) fn wants_acks(&self) -> bool {
-        self.acks.is_some()
+        self.wants_acks
     }
 
-    /// How many replicas there are, and how many must acknowledge; `None` where those are there.
+    /// How many replicas a master has, and how many must acknowledge; `None` where those are there.
     pub(crate) fn lacks_replicas(&self) -> Option<(u32, u32)> {
-        self.acks.as_ref().and_then(|acks| acks.lacks())
+        self.shards.lacks()
     }
 
     /// Runs a transition that writes, and waits for the replicas: gives its answer, and whether enough of them have it.
     pub(crate) async fn run_acknowledged(&self, call: &Call<'_>) -> Result<(Value, Result<(), Failure>), Failure> {
-        let Some(acks) = &self.acks else { return Ok((self.run(call).await?, Ok(()))) };
-        let send = async |command: Cmd| acks.send(&pipeline(vec![command])).await;
+        if !self.wants_acks {
+            return Ok((self.run(call).await?, Ok(())));
+        }
+        let send = async |command: Cmd| self.shards.acknowledged(&[command]).await;
         let (answers, acknowledged) = match send(call.by_hash().clone()).await {
             Err(error) if script::is_unknown(&error) => send(call.by_text()).await?,
             result => result?,
@@ -134,36 +145,38 @@ impl Redis {
         Ok((answers.into_iter().next().unwrap_or(Value::Nil), acknowledged))
     }
 
-    /// Sends small commands, of which at least one writes, and waits for the replicas; gives their answers in order.
+    /// Sends small commands about keys of one tag, of which at least one writes, and waits for the replicas; gives their answers in order.
     pub(crate) async fn ask_acknowledged(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, Failure> {
-        let Some(acks) = &self.acks else { return self.bulk_all(commands).await };
-        let (answers, acknowledged) = acks.send(&pipeline(commands)).await?;
+        if !self.wants_acks {
+            return self.bulk_all(commands).await;
+        }
+        let (answers, acknowledged) = self.shards.acknowledged(&commands).await?;
         acknowledged.map(|()| answers)
     }
 
     /// Sends one small command.
     pub(crate) async fn ask(&self, command: &Cmd) -> Result<Value, Failure> {
-        Ok(self.ledger.link().query(command).await?)
+        Ok(self.shards.query(Kind::Ledger, command).await?)
     }
 
     /// Sends small commands at once; gives their answers in order.
     pub(crate) async fn ask_all(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, Failure> {
-        Ok(self.ledger.link().query_all(&pipeline(commands)).await?)
+        Ok(self.shards.query_all(Kind::Ledger, commands).await?)
     }
 
     /// Sends a command that moves many bytes.
     pub(crate) async fn bulk(&self, command: &Cmd) -> Result<Value, Failure> {
-        Ok(self.bulk.link().query(command).await?)
+        Ok(self.shards.query(Kind::Bulk, command).await?)
     }
 
     /// Sends commands about many bytes at once; gives their answers in order.
     pub(crate) async fn bulk_all(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, Failure> {
-        Ok(self.bulk.link().query_all(&pipeline(commands)).await?)
+        Ok(self.shards.query_all(Kind::Bulk, commands).await?)
     }
 
     /// Runs a script that is given many bytes.
     pub(crate) async fn bulk_run(&self, call: &Call<'_>) -> Result<Value, Failure> {
-        Ok(self.bulk.link().run(call).await?)
+        Ok(self.shards.run(Kind::Bulk, call).await?)
     }
 
     /// Bounds the chunks that all writers together have under way: one permit each.
@@ -179,39 +192,6 @@ impl Redis {
     /// `Ok` where Redis answers and takes writes: a replica, or one that can't save, refuses any write.
     pub(crate) async fn ping(&self) -> Result<(), Failure> {
         self.ask(::redis::cmd("PERSIST").arg("seen")).await.map(drop)
-    }
-}
-
-fn pipeline(commands: Vec<Cmd>) -> Pipeline {
-    let mut pipeline = Pipeline::with_capacity(commands.len());
-    commands.into_iter().for_each(|command| {
-        pipeline.add_command(command);
-    });
-    pipeline
-}
-
-/// Connections that take turns.
-struct Pool {
-    links: Vec<Link>,
-    turn: AtomicUsize,
-}
-
-impl Pool {
-    fn new(
-        topology: &Topology,
-        size: usize,
-        within: Duration,
-        mut first: Option<(Node, MultiplexedConnection)>,
-    ) -> Self {
-        let links = (0..size).map(|_| Link::new(topology.clone(), within, first.take())).collect();
-        Self { links, turn: AtomicUsize::new(0) }
-    }
-
-    /// The next one that is up; where none is, the next.
-    fn link(&self) -> &Link {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let in_turn = |by: usize| &self.links[turn.wrapping_add(by) % self.links.len()];
-        (0..self.links.len()).map(in_turn).find(|link| link.is_up()).unwrap_or(in_turn(0))
     }
 }
 

@@ -305,9 +305,9 @@ impl Store {
             let emptied = "the ledger has lost what it held: restore it, or start the servers anew";
             return Err(ledger::Error::Unavailable(emptied.to_owned()).into());
         }
-        self.ledger.confirm().await?;
         for id in self.orphans(present).await? {
-            if self.blobs.written(&id).await?.is_some_and(|at| at < before) {
+            self.ledger.confirm(&id).await?;
+            if !self.ledger.holds(&id).await? && self.blobs.written(&id).await?.is_some_and(|at| at < before) {
                 self.blobs.free(&id, 0).await?;
                 self.metrics.freed.inc();
             }

@@ -5,6 +5,9 @@
 
 #![allow(unreachable_pub, reason = "nothing outside reaches into a test")]
 
+#[path = "servers/cluster.rs"]
+#[allow(dead_code, reason = "other suites do more with a cluster")]
+mod cluster_server;
 #[path = "servers/redis.rs"]
 mod redis_server;
 
@@ -47,6 +50,28 @@ async fn redis() -> World {
     World { here, there, _held: Box::new(server) }
 }
 
+async fn on(cluster: &cluster_server::Cluster, acks: u32, held: impl Any + Send) -> World {
+    use onetimeshare::ledger::redis::RedisLedger;
+
+    let here = Arc::new(RedisLedger::new(cluster.connect(acks).await));
+    let there = Arc::new(RedisLedger::new(cluster.connect(acks).await));
+    World { here, there, _held: Box::new(held) }
+}
+
+async fn cluster() -> World {
+    let turn = cluster_server::Turn::take().await;
+    let cluster = Arc::clone(turn.cluster());
+    on(&cluster, 0, turn).await
+}
+
+/// A cluster in which slots are moved all the time, and each replica must acknowledge.
+async fn moving_cluster() -> World {
+    let turn = cluster_server::Turn::take().await;
+    let cluster = Arc::clone(turn.cluster());
+    let mover = cluster_server::Mover::start(Arc::clone(&cluster));
+    on(&cluster, 1, (mover, turn)).await
+}
+
 /// A database of its own on a group that every promise shares, where each replica must acknowledge.
 async fn sentinels() -> World {
     use onetimeshare::ledger::redis::RedisLedger;
@@ -68,6 +93,8 @@ async fn embedded() -> World {
 macro_rules! promises {
     ($($room:ident: $($promise:ident)+;)+) => {
         promises!(on redis: $($($room $promise)+)+);
+        promises!(on cluster: $($($room $promise)+)+);
+        promises!(on moving_cluster: $($($room $promise)+)+);
         promises!(on sentinels: $($($room $promise)+)+);
         promises!(on embedded: $($($room $promise)+)+);
     };

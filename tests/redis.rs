@@ -445,9 +445,9 @@ async fn a_master_without_its_replicas_confirms_nothing_of_bytes_that_lie_elsewh
         let settings = Settings { has_blobs, acks, ..server.settings() };
         RedisLedger::new(connect(&settings).await.unwrap())
     };
-    assert_eq!(ledger(false, 1).await.confirm().await, Err(Error::Unacknowledged { by: 0, of: 1 }));
-    assert_eq!(ledger(true, 1).await.confirm().await, Ok(()));
-    assert_eq!(ledger(false, 0).await.confirm().await, Ok(()));
+    assert_eq!(ledger(false, 1).await.confirm(&ShareId::random()).await, Err(Error::Unacknowledged { by: 0, of: 1 }));
+    assert_eq!(ledger(true, 1).await.confirm(&ShareId::random()).await, Ok(()));
+    assert_eq!(ledger(false, 0).await.confirm(&ShareId::random()).await, Ok(()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

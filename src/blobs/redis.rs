@@ -132,16 +132,22 @@ impl Blobs for RedisBlobs {
     }
 
     async fn free(&self, id: &ShareId, reached: u64) -> Result<()> {
-        let keys = |batch: u64| -> Vec<String> {
-            (batch * BATCH..(batch + 1) * BATCH).map(|chunk| self.key(id, chunk)).collect()
+        // Each chunk by itself: what names several has to wait while a cluster moves them.
+        let each = async |name: &str, batch: u64| {
+            let command = |chunk| {
+                let mut command = ::redis::cmd(name);
+                command.arg(self.key(id, chunk));
+                command
+            };
+            self.redis.bulk_all((batch * BATCH..(batch + 1) * BATCH).map(command).collect()).await
         };
         let mut batches = reached.div_ceil(CHUNK * BATCH);
-        while self.redis.bulk(::redis::cmd("EXISTS").arg(keys(batches))).await? != Value::Int(0) {
+        while each("EXISTS", batches).await?.contains(&Value::Int(1)) {
             batches += 1;
         }
         // From the end: what an interruption leaves still begins at 0, and is found the next time.
         for batch in (0..batches).rev() {
-            self.redis.bulk(::redis::cmd("UNLINK").arg(keys(batch))).await?;
+            each("UNLINK", batch).await?;
         }
         Ok(())
     }

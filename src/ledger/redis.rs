@@ -2,7 +2,7 @@
 //!
 //! Keys: `share:<id>` while it waits, `share:<id>:lease:<claim>` while a claim runs, `share:<id>:hits` and `:guesses`,
 //! `upload:<id>:<token>`, `receipt:<id>`, which outlives them all; and for everything together `due`, `reserved`, `seen`,
-//! `ledger` (its name) and `confirmed`.
+//! `ledger` (its name).
 //! In a cluster `<id>` is written `{<id>}`, so that all of one share is in one slot; a script touches one slot only.
 //! A script decides by the caller's time: a key's TTL only cleans up behind it.
 
@@ -33,7 +33,6 @@ use crate::share::{
 
 const SEEN: &str = "seen";
 const NAME: &str = "ledger";
-const CONFIRMED: &str = "confirmed";
 
 /// Shares, leases and receipts in Redis.
 pub struct RedisLedger {
@@ -380,11 +379,11 @@ impl Ledger for RedisLedger {
         Ok(self.redis.ping().await?)
     }
 
-    async fn confirm(&self) -> Result<()> {
+    async fn confirm(&self, id: &ShareId) -> Result<()> {
         // Bytes that lie here are this master's own.
         if self.redis.wants_acks() && !self.redis.room().has_blobs() {
             let mut write = ::redis::cmd("SET");
-            write.arg(CONFIRMED).arg(1);
+            write.arg(self.keys(id).confirmed()).arg(1).arg("PX").arg(1000);
             self.redis.ask_acknowledged(vec![write]).await?;
         }
         Ok(())

@@ -63,14 +63,18 @@ impl Acks {
     }
 
     /// Sends commands, of which at least one writes, and waits for the replicas: gives the answers, and whether enough of
-    /// them have it all. Sent once more where the connection broke, or its node handed the writes over.
-    pub(super) async fn send(&self, commands: &Pipeline) -> RedisResult<(Vec<Value>, Result<(), Failure>)> {
+    /// them have it all. `asking` where the slot is only just arriving there. Sent once more where the connection broke, or its node handed the writes over.
+    pub(super) async fn send(
+        &self,
+        commands: &Pipeline,
+        asking: bool,
+    ) -> RedisResult<(Vec<Value>, Result<(), Failure>)> {
         let turn = tokio::time::timeout(ANSWER_WITHIN, self.turns.acquire()).await;
         let _turn = turn.map_err(|_| RedisError::from((ErrorKind::Client, "too many wait for replicas")))?;
-        match self.try_send(commands).await {
+        match self.try_send(commands, asking).await {
             Err(error) if is_repeatable(&error) => {
                 self.idle().clear();
-                self.try_send(commands).await
+                self.try_send(commands, asking).await
             }
             result => result,
         }
@@ -80,10 +84,16 @@ impl Acks {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn try_send(&self, commands: &Pipeline) -> RedisResult<(Vec<Value>, Result<(), Failure>)> {
+    async fn try_send(&self, commands: &Pipeline, asking: bool) -> RedisResult<(Vec<Value>, Result<(), Failure>)> {
         // A caller that goes away takes the connection along: nobody else is to read its answers.
         let mut taken = self.take().await?;
-        let mut all = commands.clone();
+        let mut all = Pipeline::new();
+        if asking {
+            all.cmd("ASKING").ignore();
+        }
+        commands.cmd_iter().for_each(|command| {
+            all.add_command(command.clone());
+        });
         let within = if self.lacks().is_some() { BACK_WITHIN } else { ACKNOWLEDGED_WITHIN };
         all.cmd("WAIT").arg(self.wanted).arg(within);
         if taken.fsyncs {

@@ -8,7 +8,6 @@ use ::redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Value};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::script::{self, Call};
 use super::topology::{Node, Topology, is_over, is_repeatable};
 
 /// How long a call waits for a connection that is being made anew.
@@ -54,14 +53,6 @@ impl Link {
     pub(super) async fn query(&self, command: &Cmd) -> RedisResult<Value> {
         match self.try_query(command).await {
             Err(error) if is_repeatable(&error) => self.try_query(command).await,
-            result => result,
-        }
-    }
-
-    /// Runs a script; one that Redis has not seen yet, or forgot, is sent with its text.
-    pub(super) async fn run(&self, call: &Call<'_>) -> RedisResult<Value> {
-        match self.query(call.by_hash()).await {
-            Err(error) if script::is_unknown(&error) => self.query(&call.by_text()).await,
             result => result,
         }
     }
@@ -117,6 +108,9 @@ async fn supervise(topology: Topology, within: Duration, live: Arc<watch::Sender
         let mut pause = FIRST_PAUSE;
         let (node, connection) = loop {
             let node = topology.node();
+            if topology.is_over() {
+                return;
+            }
             match node.open(within).await {
                 Ok(connection) => break (node, connection),
                 Err(error) => {

@@ -3,11 +3,10 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
 
-use ::redis::aio::MultiplexedConnection;
-use ::redis::{RedisResult, Value};
+use ::redis::{Cmd, RedisResult, Value};
 
-use super::link::Link;
 use super::script::Script;
+use super::shards::{Kind, Shards};
 use crate::share::Timestamp;
 
 /// The hash of reservations: per upload the bytes still to come and until when; and their `total`.
@@ -69,26 +68,30 @@ impl Room {
         self.written.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub(super) fn take(&self, memory: &Memory) {
-        self.limit.store(self.max_storage.min(memory.limit()), Ordering::Relaxed);
+    /// Counts anew. Of several masters the fullest counts: a share lies on one of them, and nobody chooses on which.
+    pub(super) fn take(&self, masters: &[Memory]) {
+        let used: u64 = masters.iter().map(|memory| memory.used).sum();
+        let free = masters.iter().map(|memory| memory.limit().saturating_sub(memory.used)).min().unwrap_or(0);
+        self.limit.store(self.max_storage.min(used.saturating_add(free)), Ordering::Relaxed);
         self.written.store(0, Ordering::Relaxed);
-        self.used.store(memory.used, Ordering::Relaxed);
+        self.used.store(used, Ordering::Relaxed);
     }
 
     /// Takes a sample, and drops the reservations of uploads whose window is over.
-    pub(super) async fn sample(&self, link: &Link, sweep: &Script) -> RedisResult<()> {
-        let info = link.query(::redis::cmd("INFO").arg("memory")).await?;
-        let memory = Memory::from_info(&text(info));
+    pub(super) async fn sample(&self, shards: &Shards, sweep: &Script) -> RedisResult<()> {
+        let memory = Memory::ask(shards).await?;
         self.take(&memory);
         // Another node may have become the master since the start.
-        if memory.evicts() && !self.evicts.swap(true, Ordering::Relaxed) {
+        if let Some(evicting) = memory.iter().find(|memory| memory.evicts())
+            && !self.evicts.swap(true, Ordering::Relaxed)
+        {
             tracing::error!(
-                policy = memory.policy,
+                policy = evicting.policy,
                 "Redis evicts keys when it is full: set maxmemory-policy noeviction"
             );
         }
         let call = sweep.call(&[RESERVED], 16).arg(Timestamp::from(SystemTime::now()).0);
-        if let Value::Int(reserved) = link.run(&call).await? {
+        if let Value::Int(reserved) = shards.run(Kind::Ledger, &call).await? {
             self.reserved.store(u64::try_from(reserved).unwrap_or(0), Ordering::Relaxed);
         }
         Ok(())
@@ -104,9 +107,11 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    pub(super) async fn ask(connection: &mut MultiplexedConnection) -> RedisResult<Self> {
-        let info: Value = ::redis::cmd("INFO").arg("memory").query_async(connection).await?;
-        Ok(Self::from_info(&text(info)))
+    /// Of every master.
+    pub(super) async fn ask(shards: &Shards) -> RedisResult<Vec<Self>> {
+        let mut info = Cmd::new();
+        info.arg("INFO").arg("memory");
+        Ok(shards.ask_masters(&info).await?.into_iter().map(|info| Self::from_info(&text(info))).collect())
     }
 
     fn from_info(info: &str) -> Self {
@@ -164,23 +169,33 @@ mod tests {
     #[test]
     fn the_smaller_limit_counts_and_so_does_what_was_written_since() {
         let room = Room::new(Some(10 * MIB), true);
-        room.take(&memory(4 * MIB, 64 * MIB));
+        room.take(&[memory(4 * MIB, 64 * MIB)]);
         assert_eq!(room.free(), 6 * MIB);
         room.wrote(MIB);
         assert!(room.fits(5 * MIB));
         assert!(!room.fits(5 * MIB + 1));
-        room.take(&memory(MIB, 8 * MIB));
+        room.take(&[memory(MIB, 8 * MIB)]);
         assert_eq!(room.free(), 5 * MIB);
     }
 
     #[test]
     fn what_is_kept_elsewhere_takes_no_room() {
         let room = Room::new(None, false);
-        room.take(&memory(4 * MIB, 64 * MIB));
+        room.take(&[memory(4 * MIB, 64 * MIB)]);
         room.reserved.store(1 << 40, Ordering::Relaxed);
         assert!(room.for_blobs() > 1 << 60);
         assert!(room.fits(MIB));
         assert!(!room.fits(60 * MIB));
+    }
+
+    #[test]
+    fn of_several_masters_the_fullest_counts() {
+        let room = Room::new(None, true);
+        room.take(&[memory(20 * MIB, 64 * MIB), memory(50 * MIB, 64 * MIB), memory(MIB, 0)]);
+        assert_eq!(room.free(), 6 * MIB);
+        let room = Room::new(Some(40 * MIB), true);
+        room.take(&[memory(20 * MIB, 64 * MIB), memory(15 * MIB, 64 * MIB)]);
+        assert_eq!(room.free(), 5 * MIB);
     }
 
     #[test]

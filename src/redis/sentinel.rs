@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, RedisResult};
+use ::redis::{AsyncConnectionConfig, Client, ConnectionInfo, RedisResult};
 use anyhow::bail;
 use futures_util::future::join_all;
 use tokio::time::MissedTickBehavior;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::start::{Patience, is_refusal, reason, refuse_untrusted};
-use super::topology::Node;
+use super::topology::{Node, at};
 
 /// How often each Sentinel is asked.
 const ASKED_EVERY: Duration = Duration::from_millis(200);
@@ -162,14 +162,7 @@ fn latest(said: &[Said]) -> Option<&Master> {
 }
 
 fn node(like: &ConnectionInfo, master: &Master) -> RedisResult<Node> {
-    let Master { host, port, .. } = master.clone();
-    let address = match like.addr() {
-        ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
-            ConnectionAddr::TcpTls { host, port, insecure: *insecure, tls_params: tls_params.clone() }
-        }
-        _ => ConnectionAddr::Tcp(host, port),
-    };
-    Ok(Node::elected(Client::open(like.clone().set_addr(address))?))
+    Ok(Node::elected(Client::open(at(like, &(master.host.clone(), master.port)))?))
 }
 
 async fn keep_asking(mut sentinel: Sentinel, number: usize, board: Arc<Board>) {

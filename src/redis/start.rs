@@ -5,52 +5,60 @@ use std::time::{Duration, Instant};
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::io::tcp::TcpSettings;
-use ::redis::{
-    Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError, Value,
-};
+use ::redis::{Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError};
 use anyhow::{Context, bail, ensure};
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::acks::Acks;
-use super::link::Link;
+use super::cluster::Cluster;
 use super::room::{Memory, Room, field, text};
 use super::script::Script;
 use super::sentinel::Sentinels;
+use super::shards::{Shard, Shards};
 use super::topology::{Node, Topology};
-use super::{ANSWER_WITHIN, BULK_LINKS, BULK_WITHIN, CHUNKS_UNDER_WAY, LEDGER_LINKS, Pool, Redis, Server, Settings};
+use super::{ANSWER_WITHIN, BULK_LINKS, CHUNKS_UNDER_WAY, LEDGER_LINKS, Redis, Server, Settings};
 
 /// Connects to Redis; waits for one that isn't there yet, as long as `settings.patience` says.
 ///
-/// An error is one clear line: a wrong password, nobody there, Sentinels that know no such master, a certificate that isn't
-/// trusted, or a Redis that evicts what it keeps.
+/// An error is one clear line: a wrong password, nobody there, Sentinels that know no such master, a cluster with holes, a
+/// certificate that isn't trusted, or a Redis that evicts what it keeps.
 pub async fn connect(settings: &Settings) -> anyhow::Result<Arc<Redis>> {
     // Only fails where one is chosen already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let mut patience = Patience::new(settings.patience);
-    let topology = topology(&settings.server, &mut patience).await?;
-    let (node, mut connection) = first_connection(&topology, &mut patience).await?;
-    let memory = Memory::ask(&mut connection).await.context("Redis does not answer INFO")?;
-    if memory.evicts() && !settings.allow_eviction {
+    let shards = Arc::new(shards(settings, &mut patience).await?);
+    let memory = Memory::ask(&shards).await.context("Redis does not answer INFO")?;
+    if let Some(evicting) = memory.iter().find(|memory| memory.evicts())
+        && !settings.allow_eviction
+    {
         bail!(
             "Redis evicts keys when it is full (maxmemory-policy {}), and with them somebody's share: set maxmemory-policy noeviction",
-            memory.policy
+            evicting.policy
         );
     }
-    warn_of_what_a_crash_would_lose(&mut connection).await;
+    warn_of_what_a_crash_would_lose(&shards).await;
     let room = Arc::new(Room::new(settings.max_storage, settings.has_blobs));
     room.take(&memory);
-    let acks = (settings.acks > 0).then(|| Arc::new(Acks::new(topology.clone(), settings.acks)));
-    let link = Link::new(topology.clone(), ANSWER_WITHIN, None);
-    let sampler = tokio::spawn(sample(link, Arc::clone(&room), acks.clone()));
+    let sampler = tokio::spawn(sample(Arc::clone(&shards), Arc::clone(&room)));
     Ok(Arc::new(Redis {
-        ledger: Pool::new(&topology, LEDGER_LINKS, ANSWER_WITHIN, Some((node, connection))),
-        bulk: Pool::new(&topology, BULK_LINKS, BULK_WITHIN, None),
-        acks,
+        shards,
+        wants_acks: settings.acks > 0,
         under_way: Arc::new(Semaphore::new(CHUNKS_UNDER_WAY)),
         room,
         _sampler: AbortOnDropHandle::new(sampler),
     }))
+}
+
+async fn shards(settings: &Settings, patience: &mut Patience) -> anyhow::Result<Shards> {
+    if let Server::Cluster { nodes, tls, username, password } = &settings.server {
+        let login = login(0, username.as_deref(), password.as_deref());
+        let node = |(host, port): &(String, u16)| Ok(address(host, *port, *tls)?.set_redis_settings(login.clone()));
+        let nodes = nodes.iter().map(node).collect::<anyhow::Result<Vec<_>>>()?;
+        return Ok(Shards::Cluster(Cluster::find(&nodes, settings.acks, patience).await?));
+    }
+    let topology = topology(&settings.server, patience).await?;
+    let first = first_connection(&topology, patience).await?;
+    Ok(Shards::One(Shard::new(topology, (LEDGER_LINKS, BULK_LINKS), settings.acks, Some(first))))
 }
 
 async fn topology(server: &Server, patience: &mut Patience) -> anyhow::Result<Topology> {
@@ -74,6 +82,7 @@ async fn topology(server: &Server, patience: &mut Patience) -> anyhow::Result<To
             let master = master.set_redis_settings(login(*db, username.as_deref(), password.as_deref()));
             return Ok(Topology::Sentinels(Arc::new(Sentinels::find(&sentinels, name, master, patience).await?)));
         }
+        Server::Cluster { .. } => bail!("a cluster has several masters"),
     };
     let info = info.set_tcp_settings(tcp());
     Ok(Topology::One(Node::only(Client::open(info).context("the Redis address can't be used")?)))
@@ -171,41 +180,37 @@ pub(super) fn reason(error: &RedisError) -> String {
 }
 
 /// Says loudly where what is acknowledged might not survive: some hosts forbid `CONFIG`, and then only INFO can tell.
-async fn warn_of_what_a_crash_would_lose(connection: &mut MultiplexedConnection) {
-    let info = ::redis::cmd("INFO").arg("persistence").query_async::<Value>(connection).await;
-    let info = info.map(text).unwrap_or_default();
-    if field(&info, "aof_enabled") == Some("0") {
+async fn warn_of_what_a_crash_would_lose(shards: &Shards) {
+    let kept = shards.ask_masters(::redis::cmd("INFO").arg("persistence")).await.unwrap_or_default();
+    if kept.into_iter().any(|info| field(&text(info), "aof_enabled") == Some("0")) {
         tracing::warn!(
             "Redis keeps no append-only file: a crash loses shares; set appendonly yes and appendfsync always"
         );
         return;
     }
-    let mut config = ::redis::cmd("CONFIG");
-    config.arg("GET").arg("appendfsync");
-    match config.query_async::<Vec<String>>(connection).await {
-        Ok(pair) if pair.get(1).is_some_and(|value| value != "always") => {
-            tracing::warn!(
-                appendfsync = pair[1],
-                "Redis may lose the last seconds in a crash, and bring a claimed share back: set appendfsync always"
-            );
-        }
-        Ok(_) => {}
-        Err(_) => tracing::warn!("Redis does not tell its appendfsync: only `always` survives every crash"),
+    let Ok(pairs) = shards.ask_masters(::redis::cmd("CONFIG").arg("GET").arg("appendfsync")).await else {
+        tracing::warn!("Redis does not tell its appendfsync: only `always` survives every crash");
+        return;
+    };
+    let value = |pair| ::redis::from_redis_value::<Vec<String>>(pair).ok()?.into_iter().nth(1);
+    if let Some(appendfsync) = pairs.into_iter().filter_map(value).find(|value| value != "always") {
+        tracing::warn!(
+            appendfsync,
+            "Redis may lose the last seconds in a crash, and bring a claimed share back: set appendfsync always"
+        );
     }
 }
 
-async fn sample(link: Link, room: Arc<Room>, acks: Option<Arc<Acks>>) {
+async fn sample(shards: Arc<Shards>, room: Arc<Room>) {
     let sweep = Script::new(include_str!("sweep.lua"));
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if let Err(error) = room.sample(&link, &sweep).await {
+        if let Err(error) = room.sample(&shards, &sweep).await {
             tracing::debug!(error = error.category(), "no sample of Redis' memory");
         }
-        if let Some(acks) = &acks
-            && let Err(error) = acks.sample(&link).await
-        {
+        if let Err(error) = shards.sample_replicas().await {
             tracing::debug!(error = error.category(), "no count of Redis' replicas");
         }
     }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
+use ::redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, RedisError, RedisResult, ServerErrorKind,
+    Value,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::sentinel::Sentinels;
@@ -28,6 +31,13 @@ impl Topology {
             Self::One(node) => node.clone(),
             Self::Sentinels(sentinels) => sentinels.master(),
         }
+    }
+}
+
+impl Topology {
+    /// Whether no other node will ever be the one: a cluster's master that was.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self, Self::One(node) if !node.leads())
     }
 }
 
@@ -100,6 +110,17 @@ impl Node {
         }
         Ok(connection)
     }
+}
+
+/// Another address, connected to in the same way.
+pub(super) fn at(like: &ConnectionInfo, address: &(String, u16)) -> ConnectionInfo {
+    let (host, port) = address.clone();
+    like.clone().set_addr(match like.addr() {
+        ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
+            ConnectionAddr::TcpTls { host, port, insecure: *insecure, tls_params: tls_params.clone() }
+        }
+        _ => ConnectionAddr::Tcp(host, port),
+    })
 }
 
 /// Whether the connection is of no use any more: it is broken, hangs, or leads to a node that takes no writes.

@@ -10,6 +10,9 @@ master() { for redis in redis-1 redis-2 redis-3; do if [ "$(role_of $redis 2>/de
 is_new_master() { local now; now=$(master); [ -n "$now" ] && [ "$now" != "$old" ]; }
 
 until_so 90 "the server is ready" curl -fsS $at/readyz
+# Sentinels ask every ten seconds who follows the master: a replica that they don't know yet would follow the dead one on.
+knows_both() { for n in 1 2 3; do [ "$(docker-compose exec -T sentinel-$n redis-cli -p 26379 sentinel replicas onetimeshare | grep -c '^name')" = 2 ] || return 1; done; }
+until_so 60 "every Sentinel knows both replicas" knows_both
 before=$(send "$folder/file" $at)
 old=$(master)
 say "the master is $old: docker kill"

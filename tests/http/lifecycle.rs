@@ -218,6 +218,10 @@ fn wrong_or_contradictory_settings_stop_the_start_with_one_line() {
         &["--redis-min-acks", "all", "--redis-host", "b"],
         &["--redis-min-acks", "all", "--redis-replicas", "0", "--redis-host", "b"],
         &["--redis-min-acks", "3", "--redis-replicas", "2", "--redis-host", "b"],
+        &["--redis-cluster", "a:b"],
+        &["--redis-cluster", "a:6379,b/c"],
+        &["--redis-cluster", "a:6379", "--redis-url", "redis://127.0.0.1:1"],
+        &["--redis-cluster", "a:6379", "--redis-db", "1"],
         &["--log-format", "xml"],
         &["--metrics-listen", "127.0.0.1:7777", "--listen", "127.0.0.1:7777"],
     ];
@@ -268,6 +272,7 @@ fn the_help_names_every_setting_and_its_variable() {
         "redis-sentinel-password",
         "redis-min-acks",
         "redis-replicas",
+        "redis-cluster",
         "max-size",
         "max-storage",
         "default-expires-in",

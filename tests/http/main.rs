@@ -2,6 +2,9 @@
 //!
 //! Every case that depends on the store runs on both of them.
 
+#[path = "../servers/cluster.rs"]
+#[allow(dead_code, unreachable_pub, reason = "other suites use the rest")]
+mod cluster_server;
 #[path = "../servers/redis.rs"]
 #[allow(dead_code, unreachable_pub, reason = "other suites use the rest")]
 mod redis_server;
@@ -35,6 +38,7 @@ macro_rules! on_both_stores {
 mod assets;
 mod canary;
 mod claims;
+mod cluster;
 mod crash;
 mod failover;
 mod hostile;

@@ -49,6 +49,10 @@ impl Keys {
         get
     }
 
+    pub(super) fn confirmed(&self) -> String {
+        ["share:", &self.tag, ":confirmed"].concat()
+    }
+
     pub(super) fn upload(&self, token: &Digest) -> String {
         ["upload:", &self.tag, ":", &hex(&token.0)].concat()
     }

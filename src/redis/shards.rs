@@ -1,0 +1,316 @@
+//! The masters that take writes, which of them a key belongs to, and the way there.
+//!
+//! One Redis is one shard. In a cluster a call follows MOVED and ASK, and waits while the keys it names are parted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{Arg, Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
+use futures_util::future::try_join_all;
+
+use super::acks::Acks;
+use super::cluster::Cluster;
+use super::link::Link;
+use super::script::{self, Call};
+use super::topology::{Node, Topology};
+use super::{ANSWER_WITHIN, BULK_WITHIN, Failure};
+
+/// A call whose slot is being moved is repeated for so long: what needs several keys works again once all have arrived.
+const MOVED_WITHIN: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Whatever takes writes.
+pub(super) enum Shards {
+    /// All keys are in one.
+    One(Arc<Shard>),
+    /// Each has some of the slots.
+    Cluster(Cluster),
+}
+
+/// A master, and the connections to it.
+pub(super) struct Shard {
+    topology: Topology,
+    ledger: Pool,
+    bulk: Pool,
+    /// Where replicas must acknowledge.
+    acks: Option<Acks>,
+}
+
+/// Which connections a call takes.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    /// Those for transitions.
+    Ledger,
+    /// Those for many bytes.
+    Bulk,
+}
+
+impl Shard {
+    /// Connects in the background, so many times for each kind; `first` is a connection that is there already.
+    pub(super) fn new(
+        topology: Topology,
+        links: (usize, usize),
+        acks: u32,
+        first: Option<(Node, MultiplexedConnection)>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            ledger: Pool::new(&topology, links.0, ANSWER_WITHIN, first),
+            bulk: Pool::new(&topology, links.1, BULK_WITHIN, None),
+            acks: (acks > 0).then(|| Acks::new(topology.clone(), acks)),
+            topology,
+        })
+    }
+
+    /// Says that it takes no writes any more.
+    pub(super) fn leave(&self) {
+        self.topology.node().leave();
+    }
+
+    fn link(&self, kind: Kind) -> &Link {
+        match kind {
+            Kind::Ledger => self.ledger.link(),
+            Kind::Bulk => self.bulk.link(),
+        }
+    }
+}
+
+impl Shards {
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster(_))
+    }
+
+    /// Every master that has something to take.
+    fn all(&self) -> Vec<Arc<Shard>> {
+        match self {
+            Self::One(shard) => vec![Arc::clone(shard)],
+            Self::Cluster(cluster) => cluster.owners(),
+        }
+    }
+
+    /// Sends one command to every master, and gives their answers.
+    pub(super) async fn ask_masters(&self, command: &Cmd) -> RedisResult<Vec<Value>> {
+        let shards = self.all();
+        try_join_all(shards.iter().map(|shard| shard.link(Kind::Ledger).query(command))).await
+    }
+
+    /// Asks every master how many replicas it has.
+    pub(super) async fn sample_replicas(&self) -> RedisResult<()> {
+        for shard in self.all() {
+            if let Some(acks) = &shard.acks {
+                acks.sample(shard.link(Kind::Ledger)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many replicas the master with the fewest has, and how many must acknowledge, where that is more.
+    pub(super) fn lacks(&self) -> Option<(u32, u32)> {
+        self.all().iter().filter_map(|shard| shard.acks.as_ref()?.lacks()).min()
+    }
+
+    /// Sends one command.
+    pub(super) async fn query(&self, kind: Kind, command: &Cmd) -> RedisResult<Value> {
+        let mut way = Way::to(self, command)?;
+        loop {
+            match send(way.shard.link(kind), command, way.asking).await {
+                Err(error) => way.go_on(error).await?,
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Sends several commands: to one Redis in one round trip. In a cluster each goes by itself, for not even those about one
+    /// share stay together while its slot is moved.
+    pub(super) async fn query_all(&self, kind: Kind, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
+        match self {
+            Self::One(shard) => shard.link(kind).query_all(&pipeline(&commands)).await,
+            Self::Cluster(_) => try_join_all(commands.iter().map(|command| self.query(kind, command))).await,
+        }
+    }
+
+    /// Runs a script; one that a master has not seen yet, or forgot, is sent with its text.
+    pub(super) async fn run(&self, kind: Kind, call: &Call<'_>) -> RedisResult<Value> {
+        match self.query(kind, call.by_hash()).await {
+            Err(error) if script::is_unknown(&error) => self.query(kind, &call.by_text()).await,
+            result => result,
+        }
+    }
+
+    /// Sends commands about one slot, of which at least one writes, and waits for the replicas.
+    pub(super) async fn acknowledged(&self, commands: &[Cmd]) -> RedisResult<(Vec<Value>, Result<(), Failure>)> {
+        let Some(first) = commands.first() else { return Ok((Vec::new(), Ok(()))) };
+        let mut way = Way::to(self, first)?;
+        loop {
+            match way.acknowledged(commands).await {
+                Err(error) => way.go_on(error).await?,
+                answers => return answers,
+            }
+        }
+    }
+}
+
+/// Where a call's key is, as far as is known now.
+struct Way<'a> {
+    /// Where it may move.
+    cluster: Option<&'a Cluster>,
+    slot: u16,
+    since: Instant,
+    shard: Arc<Shard>,
+    /// Whether the slot is only just arriving there.
+    asking: bool,
+}
+
+impl<'a> Way<'a> {
+    fn to(shards: &'a Shards, command: &Cmd) -> RedisResult<Self> {
+        let since = Instant::now();
+        match shards {
+            Shards::One(shard) => Ok(Self { cluster: None, slot: 0, since, shard: Arc::clone(shard), asking: false }),
+            Shards::Cluster(cluster) => {
+                let slot = slot(key(command));
+                Ok(Self { cluster: Some(cluster), slot, since, shard: cluster.owner(slot)?, asking: false })
+            }
+        }
+    }
+
+    /// Turns to where `error` says, or gives it back where it says nothing of the kind.
+    async fn go_on(&mut self, error: RedisError) -> RedisResult<()> {
+        let Some(cluster) = self.cluster.filter(|_| self.since.elapsed() < MOVED_WITHIN) else { return Err(error) };
+        (self.shard, self.asking) = match Step::after(&error) {
+            Step::To { address, asking } => (cluster.at(&address)?, asking),
+            Step::Again => {
+                tokio::time::sleep(PAUSE).await;
+                (cluster.owner(self.slot)?, false)
+            }
+            Step::End if !self.shard.topology.node().leads() => (cluster.owner(self.slot)?, false),
+            Step::End => return Err(error),
+        };
+        Ok(())
+    }
+
+    async fn acknowledged(&self, commands: &[Cmd]) -> RedisResult<(Vec<Value>, Result<(), Failure>)> {
+        // A node that takes over a slot knows nothing of the keys that are still on their way: several are not asked of it.
+        if self.asking && commands.len() > 1 {
+            return Err((ErrorKind::Server(ServerErrorKind::TryAgain), "the keys are parted").into());
+        }
+        match &self.shard.acks {
+            Some(acks) => acks.send(&pipeline(commands), self.asking).await,
+            None => Ok((self.shard.link(Kind::Bulk).query_all(&pipeline(commands)).await?, Ok(()))),
+        }
+    }
+}
+
+/// What to do after an error.
+enum Step {
+    To { address: (String, u16), asking: bool },
+    Again,
+    End,
+}
+
+impl Step {
+    fn after(error: &RedisError) -> Self {
+        let asking = match error.kind() {
+            ErrorKind::Server(ServerErrorKind::Moved) => false,
+            ErrorKind::Server(ServerErrorKind::Ask) => true,
+            ErrorKind::Server(ServerErrorKind::TryAgain) => return Self::Again,
+            _ => return Self::End,
+        };
+        // Of several commands' errors the first counts, as for the kind.
+        let errors = error.clone().into_server_errors().unwrap_or_default();
+        let address = errors.first().and_then(|(_, error)| {
+            let (host, port) = error.details()?.split(' ').nth(1)?.rsplit_once(':')?;
+            Some((host.to_owned(), port.parse().ok()?)).filter(|_| !host.is_empty())
+        });
+        address.map_or(Self::Again, |address| Self::To { address, asking })
+    }
+}
+
+async fn send(link: &Link, command: &Cmd, asking: bool) -> RedisResult<Value> {
+    if !asking {
+        return link.query(command).await;
+    }
+    // In one go: on a connection that others use, too, theirs might come in between.
+    let mut both = Pipeline::with_capacity(2);
+    both.cmd("ASKING").add_command(command.clone());
+    Ok(link.query_all(&both).await?.pop().unwrap_or(Value::Nil))
+}
+
+fn pipeline(commands: &[Cmd]) -> Pipeline {
+    let mut pipeline = Pipeline::with_capacity(commands.len());
+    for command in commands {
+        pipeline.add_command(command.clone());
+    }
+    pipeline
+}
+
+/// The first key that a command names.
+fn key(command: &Cmd) -> &[u8] {
+    let mut args = command.args_iter().map(|arg| match arg {
+        Arg::Simple(arg) => arg,
+        _ => b"",
+    });
+    let at = if matches!(args.next(), Some(b"EVALSHA" | b"EVAL")) { 2 } else { 0 };
+    args.nth(at).unwrap_or_default()
+}
+
+/// The slot of a key: <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#key-distribution-model>.
+fn slot(key: &[u8]) -> u16 {
+    let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
+        let length = key[open + 1..].iter().position(|byte| *byte == b'}').filter(|length| *length > 0)?;
+        Some(&key[open + 1..open + 1 + length])
+    });
+    let crc = tag.unwrap_or(key).iter().fold(0_u16, |crc, byte| {
+        (0..8).fold(crc ^ u16::from(*byte) << 8, |crc, _| if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 })
+    });
+    crc % 16384
+}
+
+/// Connections that take turns.
+struct Pool {
+    links: Vec<Link>,
+    turn: AtomicUsize,
+}
+
+impl Pool {
+    fn new(
+        topology: &Topology,
+        size: usize,
+        within: Duration,
+        mut first: Option<(Node, MultiplexedConnection)>,
+    ) -> Self {
+        let links = (0..size).map(|_| Link::new(topology.clone(), within, first.take())).collect();
+        Self { links, turn: AtomicUsize::new(0) }
+    }
+
+    /// The next one that is up; where none is, the next.
+    fn link(&self) -> &Link {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let in_turn = |by: usize| &self.links[turn.wrapping_add(by) % self.links.len()];
+        (0..self.links.len()).map(in_turn).find(|link| link.is_up()).unwrap_or(in_turn(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_those_that_redis_computes() {
+        for (key, expected) in [("123456789", 12739), ("foo", 12182), ("bar", 5061), ("receipt:{foo}:x", 12182)] {
+            assert_eq!(slot(key.as_bytes()), expected, "{key}");
+        }
+        assert_eq!(slot(b"{}foo"), slot(b"{}foo"));
+        assert_ne!(slot(b"{}foo"), slot(b""));
+    }
+
+    #[test]
+    fn the_key_of_a_script_is_its_first() {
+        let mut get = ::redis::cmd("GET");
+        get.arg("a");
+        assert_eq!(key(&get), b"a");
+        let mut run = ::redis::cmd("EVALSHA");
+        run.arg("hash").arg(2).arg("b").arg("c").arg("argument");
+        assert_eq!(key(&run), b"b");
+    }
+}
