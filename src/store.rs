@@ -176,7 +176,11 @@ impl Store {
     /// Makes a share of an upload whose bytes are all durable.
     async fn complete(&self, id: &ShareId, token: &Digest, upload: &Upload) -> Result<Timestamp> {
         let base = upload.manifest_len;
-        let pieces: Vec<Bytes> = self.blobs.read(id, 0..base).await?.try_collect().await?;
+        let read = async { self.blobs.read(id, 0..base).await?.try_collect::<Vec<Bytes>>().await };
+        let pieces = match read.await {
+            Err(blobs::Error::Missing) => return Err(self.lost(id, token).await),
+            pieces => pieces?,
+        };
         let publish = Publish {
             id: *id,
             token: *token,
@@ -199,11 +203,7 @@ impl Store {
             // Where blobs vanish by themselves, their time was the upload's window until now.
             let until = now().after(publish.terms.expires_in);
             match self.blobs.secure(&publish.id, publish.base + publish.size, until).await {
-                // A failover took bytes that had been recorded: only a new upload can bring them.
-                Err(blobs::Error::Missing) => {
-                    self.abandon(&publish.id, &publish.token).await?;
-                    return Err(ledger::Error::Unavailable("bytes of an upload were lost".to_owned()).into());
-                }
+                Err(blobs::Error::Missing) => return Err(self.lost(&publish.id, &publish.token).await),
                 secured => secured?,
             }
         }
@@ -226,6 +226,12 @@ impl Store {
             remains => remains?,
         };
         self.free(id, remains).await
+    }
+
+    /// Gives up an upload of which a failover took bytes that had been recorded: only a new one can bring them.
+    async fn lost(&self, id: &ShareId, token: &Digest) -> Error {
+        let lost = ledger::Error::Unavailable("bytes of an upload were lost".to_owned());
+        self.abandon(id, token).await.err().unwrap_or(lost.into())
     }
 
     /// Asks for the right to download.
