@@ -6,6 +6,7 @@ pub mod files;
 pub mod objects;
 pub mod place;
 pub mod redis;
+mod under_way;
 
 use std::ops::Range;
 

@@ -14,6 +14,8 @@ mod redis_server;
 #[path = "servers/sentinels.rs"]
 #[allow(dead_code, reason = "the tests of failovers use the rest")]
 mod sentinel_servers;
+#[path = "servers/worlds.rs"]
+mod worlds;
 
 mod ledger {
     pub mod budget;
@@ -41,45 +43,26 @@ pub struct World {
     _held: Box<dyn Any + Send>,
 }
 
-async fn redis() -> World {
+fn of(worlds::Pair { here, there, held }: worlds::Pair) -> World {
     use onetimeshare::ledger::redis::RedisLedger;
 
-    let server = redis_server::RedisServer::start(&[]);
-    let here = Arc::new(RedisLedger::new(server.connect().await));
-    let there = Arc::new(RedisLedger::new(server.connect().await));
-    World { here, there, _held: Box::new(server) }
+    World { here: Arc::new(RedisLedger::new(here)), there: Arc::new(RedisLedger::new(there)), _held: held }
 }
 
-async fn on(cluster: &cluster_server::Cluster, acks: u32, held: impl Any + Send) -> World {
-    use onetimeshare::ledger::redis::RedisLedger;
-
-    let here = Arc::new(RedisLedger::new(cluster.connect(acks).await));
-    let there = Arc::new(RedisLedger::new(cluster.connect(acks).await));
-    World { here, there, _held: Box::new(held) }
+async fn redis() -> World {
+    of(worlds::one().await)
 }
 
 async fn cluster() -> World {
-    let turn = cluster_server::Turn::take().await;
-    let cluster = Arc::clone(turn.cluster());
-    on(&cluster, 0, turn).await
+    of(worlds::cluster().await)
 }
 
-/// A cluster in which slots are moved all the time, and each replica must acknowledge.
 async fn moving_cluster() -> World {
-    let turn = cluster_server::Turn::take().await;
-    let cluster = Arc::clone(turn.cluster());
-    let mover = cluster_server::Mover::start(Arc::clone(&cluster));
-    on(&cluster, 1, (mover, turn)).await
+    of(worlds::moving_cluster().await)
 }
 
-/// A database of its own on a group that every promise shares, where each replica must acknowledge.
 async fn sentinels() -> World {
-    use onetimeshare::ledger::redis::RedisLedger;
-
-    let (group, db) = sentinel_servers::shared();
-    let here = Arc::new(RedisLedger::new(group.connect(2, db).await));
-    let there = Arc::new(RedisLedger::new(group.connect(2, db).await));
-    World { here, there, _held: Box::new(group) }
+    of(worlds::sentinels().await)
 }
 
 async fn embedded() -> World {

@@ -12,16 +12,14 @@ use ::redis::{Cmd, RedisWrite, Value};
 use async_trait::async_trait;
 use bytes::{Buf, Bytes};
 use futures_util::stream::{self, StreamExt};
-use tokio::task::JoinSet;
 
+use super::under_way::UnderWay;
 use super::{Blobs, Error, Pieces, Result, Writer};
 use crate::redis::{Failure, Redis, Script};
 use crate::share::{ShareId, Timestamp};
 
 /// Bytes in a chunk: with Redis' header it is 512 KiB, where the allocator would round 512 KiB and a header up to 640 KiB.
 const CHUNK: u64 = 512 * 1024 - 64;
-/// Chunks that one writer has under way.
-const WRITES_AHEAD: usize = 2;
 /// Chunks that one reader has under way or waiting.
 const READS_AHEAD: usize = 2;
 /// Chunks freed, or kept, in one round trip.
@@ -75,7 +73,7 @@ impl Blobs for RedisBlobs {
             expires_at: until.after(BACKSTOP),
             waiting: Vec::new(),
             waits: 0,
-            under_way: JoinSet::new(),
+            under_way: UnderWay::new(self.redis.under_way()),
         }))
     }
 
@@ -191,41 +189,27 @@ struct RedisWriter {
     expires_at: Timestamp,
     waiting: Vec<Bytes>,
     waits: u64,
-    under_way: JoinSet<Result<()>>,
+    under_way: UnderWay,
 }
 
 impl RedisWriter {
     /// Sends what waits, all of it within one chunk.
     async fn send(&mut self) -> Result<()> {
-        while self.under_way.len() >= WRITES_AHEAD {
-            self.land().await?;
-        }
+        let turn = self.under_way.turn().await?;
         // What this upload has reserved is part of what is free.
         if self.redis.room().free() < self.waits {
             return Err(Error::Full);
         }
-        let permit = self.redis.under_way().acquire_owned().await.map_err(|_| stopped())?;
         let part = Part { chunk: self.offset / CHUNK, start: self.offset % CHUNK, length: self.waits };
         // An upload may outlive what was thought when it began.
         let soon = Timestamp::from(SystemTime::now()).after(TENDED).after(BACKSTOP);
         let (redis, script) = (Arc::clone(&self.redis), Arc::clone(&self.put));
         let (id, expires_at) = (self.id, self.expires_at.max(soon));
         let pieces = std::mem::take(&mut self.waiting);
-        self.under_way.spawn(async move {
-            let _permit = permit;
-            put(&redis, &script, &id, part, pieces, expires_at).await
-        });
+        self.under_way.begin(turn, async move { put(&redis, &script, &id, part, pieces, expires_at).await });
         self.offset += self.waits;
         self.waits = 0;
         Ok(())
-    }
-
-    async fn land(&mut self) -> Result<()> {
-        match self.under_way.join_next().await {
-            None => Ok(()),
-            Some(Ok(result)) => result,
-            Some(Err(_)) => Err(stopped()),
-        }
     }
 }
 
@@ -249,9 +233,7 @@ impl Writer for RedisWriter {
         if self.waits > 0 {
             self.send().await?;
         }
-        while !self.under_way.is_empty() {
-            self.land().await?;
-        }
+        self.under_way.all().await?;
         // A node that took over meanwhile may lack what the one before it took: the writer goes on from what is recorded.
         let written = self.synced..self.offset;
         if !written.is_empty() {
@@ -264,10 +246,7 @@ impl Writer for RedisWriter {
 
     async fn stop(&mut self) {
         (self.waits, self.waiting) = (0, Vec::new());
-        while !self.under_way.is_empty() {
-            // Whether it succeeds is of no interest any more, only that it is over.
-            let _ = self.land().await;
-        }
+        self.under_way.end().await;
     }
 }
 
@@ -354,10 +333,6 @@ async fn piece(redis: Arc<Redis>, id: ShareId, part: Part) -> Result<Bytes> {
 
 fn key(redis: &Redis, id: &ShareId, chunk: u64) -> String {
     format!("share:{}:chunk:{chunk}", redis.tag(&id.to_string()))
-}
-
-fn stopped() -> Error {
-    Error::Unavailable("the writer was stopped".to_owned())
 }
 
 #[cfg(test)]

@@ -32,9 +32,7 @@ impl Topology {
             Self::Sentinels(sentinels) => sentinels.master(),
         }
     }
-}
 
-impl Topology {
     /// Whether no other node will ever be the one: a cluster's master that was.
     pub(super) fn is_over(&self) -> bool {
         matches!(self, Self::One(node) if !node.leads())

@@ -7,32 +7,29 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use object_store::{ObjectStoreExt, PutPayload, PutPayloadMut};
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
 use super::extent::Extent;
 use super::{OBJECT, Shelf, failure};
-use crate::blobs::{Error, Result, Writer};
+use crate::blobs::under_way::UnderWay;
+use crate::blobs::{Result, Writer};
 use crate::share::ShareId;
 
 /// What waits in memory for all writers together: the more there are, the smaller their objects.
 const WAITING: u64 = 64 << 20;
 /// Objects have this many bytes at the least, however many write. What a client sends in less is an object by itself.
 const LEAST: u64 = 512 << 10;
-/// Objects that one writer has under way.
-const WRITES_AHEAD: usize = 2;
 /// What comes in crumbs is put together in blocks of so many bytes.
 const BLOCK: usize = 64 << 10;
 
 /// Appends to one blob by an object after the other.
 pub(super) struct ObjectWriter {
     shelf: Arc<Shelf>,
-    permits: Arc<Semaphore>,
     counted: Counted,
     id: ShareId,
     /// Where what waits begins.
     offset: u64,
     waiting: PutPayloadMut,
-    under_way: JoinSet<Result<()>>,
+    under_way: UnderWay,
 }
 
 /// One of all that write now.
@@ -74,33 +71,19 @@ impl ObjectWriter {
         id: ShareId,
         offset: u64,
     ) -> Self {
-        let (counted, under_way) = (Counted::new(writers), JoinSet::new());
-        Self { shelf, permits, counted, id, offset, waiting: empty(), under_way }
+        let (counted, under_way) = (Counted::new(writers), UnderWay::new(permits));
+        Self { shelf, counted, id, offset, waiting: empty(), under_way }
     }
 
     /// Sends what waits.
     async fn send(&mut self) -> Result<()> {
-        while self.under_way.len() >= WRITES_AHEAD {
-            self.land().await?;
-        }
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| stopped())?;
+        let turn = self.under_way.turn().await?;
         let extent = Extent::new(self.offset, self.offset + self.waiting.content_length() as u64);
         let payload = std::mem::replace(&mut self.waiting, empty()).freeze();
         let (shelf, id) = (Arc::clone(&self.shelf), self.id);
-        self.under_way.spawn(async move {
-            let _permit = permit;
-            put(&shelf, &id, extent, payload).await
-        });
+        self.under_way.begin(turn, async move { put(&shelf, &id, extent, payload).await });
         self.offset = extent.to;
         Ok(())
-    }
-
-    async fn land(&mut self) -> Result<()> {
-        match self.under_way.join_next().await {
-            None => Ok(()),
-            Some(Ok(result)) => result,
-            Some(Err(_)) => Err(stopped()),
-        }
     }
 }
 
@@ -127,23 +110,13 @@ impl Writer for ObjectWriter {
         if !self.waiting.is_empty() {
             self.send().await?;
         }
-        while !self.under_way.is_empty() {
-            self.land().await?;
-        }
-        Ok(())
+        self.under_way.all().await
     }
 
     async fn stop(&mut self) {
         self.waiting = empty();
-        while !self.under_way.is_empty() {
-            // Whether it succeeds is of no interest any more, only that it is over.
-            let _ = self.land().await;
-        }
+        self.under_way.end().await;
     }
-}
-
-fn stopped() -> Error {
-    Error::Unavailable("the writer was stopped".to_owned())
 }
 
 #[cfg(test)]
