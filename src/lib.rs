@@ -6,6 +6,7 @@
 
 pub mod blobs;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod http;
 pub mod ledger;

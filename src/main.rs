@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
-use onetimeshare::cli::{Cli, Command};
-use onetimeshare::serve;
+use onetimeshare::cli::{self, Cli, Command};
+use onetimeshare::config::Config;
+use onetimeshare::{client, serve};
 
 /// Buffers of half a MiB come and go with every chunk: glibc maps and unmaps them anew each time.
 #[global_allocator]
@@ -16,15 +17,17 @@ static SETTINGS: Option<&std::ffi::c_char> =
     Some(unsafe { &*c"narenas:2,dirty_decay_ms:1000,muzzy_decay_ms:0".as_ptr() });
 
 fn main() -> ExitCode {
-    let Cli { config, command } = Cli::read();
-    let done = config.check().and_then(|config| {
-        serve::log(config.log_format);
-        match command.unwrap_or(Command::Serve) {
-            Command::Serve => serve::run(config),
-            Command::Healthcheck => serve::healthcheck(&config),
-            Command::Takedown { id } => serve::takedown(&config, &id),
-        }
-    });
+    let (command, settings) = Cli::read();
+    let done = match command {
+        Command::Send(send) => return client::send(send),
+        Command::Receive(receive) => return client::receive(receive),
+        Command::Receipt(receipt) => return client::receipt(receipt),
+        Command::Completions { shell } => cli::completions(shell),
+        Command::Man { command } => cli::man(command.as_deref()),
+        Command::Serve => with(settings, serve::run),
+        Command::Healthcheck => with(settings, |config| serve::healthcheck(&config)),
+        Command::Takedown { id } => with(settings, |config| serve::takedown(&config, &id)),
+    };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -32,4 +35,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Does what takes the server's settings, once they are checked.
+fn with(settings: Option<Config>, act: impl FnOnce(Config) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let config = settings.ok_or_else(|| anyhow::anyhow!("no settings"))?.check()?;
+    serve::log(config.log_format);
+    act(config)
 }

@@ -2,6 +2,7 @@
 //!
 //! Pure. Names come from whoever sealed the manifest; what leaves here is harmless to write on any system.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -93,6 +94,13 @@ pub fn content_disposition(name: &str) -> String {
     format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{encoded}")
 }
 
+/// A name without the characters that would disguise it: controls, and those that turn the reading direction around,
+/// which make `exe.gpj` of `jpg.exe` (Unicode TR 36 §3.2). Each becomes U+FFFD.
+pub fn visible(name: &str) -> Cow<'_, str> {
+    let disguises = |c: char| c.is_control() || turns(c);
+    if name.contains(disguises) { Cow::Owned(name.replace(disguises, "\u{fffd}")) } else { Cow::Borrowed(name) }
+}
+
 /// One segment made safe.
 fn segment(raw: &str) -> String {
     let mut name: String = raw.chars().map(|c| if is_forbidden(c) { '_' } else { c }).collect();
@@ -108,9 +116,11 @@ fn segment(raw: &str) -> String {
 
 /// Controls, what Windows reserves, and what turns the direction of text or breaks its line unseen.
 fn is_forbidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '<' | '>' | ':' | '"' | '|' | '?' | '*' | '/' | '\\')
-        || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control() || matches!(c, '<' | '>' | ':' | '"' | '|' | '?' | '*' | '/' | '\\') || turns(c)
+}
+
+fn turns(c: char) -> bool {
+    matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Whether Windows takes the name for a device, whatever its extension.

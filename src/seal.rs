@@ -5,7 +5,7 @@
 mod keys;
 mod manifest;
 
-use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, Tag, UnboundKey};
 use bytes::{Bytes, BytesMut};
 
 pub use keys::{KeyMaterial, Keys, stretch};
@@ -19,7 +19,8 @@ pub const RECORD: usize = 262_144;
 pub const PLAIN_RECORD: usize = RECORD - OVERHEAD;
 /// Bytes of the header: salt, `rs`, and an empty keyid.
 pub const HEADER: usize = 21;
-const OVERHEAD: usize = 17;
+/// Bytes that sealing adds to a record: the delimiter and the tag.
+pub const OVERHEAD: usize = 17;
 const TAG: usize = 16;
 /// Ends every record but the last (RFC 8188 §2).
 const MORE: u8 = 1;
@@ -89,11 +90,13 @@ impl Cipher {
     /// Seals `plain` in place: delimiter and tag are appended.
     fn seal(&self, record: u64, delimiter: u8, plain: &mut BytesMut) {
         plain.extend_from_slice(&[delimiter]);
-        let tag = self
-            .key
-            .seal_in_place_separate_tag(self.nonce(record), Aad::empty(), plain)
-            .expect("a record is far shorter than GCM's limit");
+        let tag = self.seal_in_place(record, plain);
         plain.extend_from_slice(tag.as_ref());
+    }
+
+    fn seal_in_place(&self, record: u64, plain: &mut [u8]) -> Tag {
+        let sealed = self.key.seal_in_place_separate_tag(self.nonce(record), Aad::empty(), plain);
+        sealed.expect("a record is far shorter than GCM's limit")
     }
 
     /// Opens `sealed` in place and gives the length of its plain bytes.
@@ -101,6 +104,45 @@ impl Cipher {
         let plain = self.key.open_in_place(self.nonce(record), Aad::empty(), sealed).map_err(|_| Error::Tampered)?;
         let end = plain.iter().rposition(|&byte| byte != 0).ok_or(Error::Truncated)?;
         if plain[end] == if last { LAST } else { MORE } { Ok(end) } else { Err(Error::Truncated) }
+    }
+}
+
+/// Header of a message of this format.
+fn header(salt: &[u8; 16]) -> [u8; HEADER] {
+    let mut header = [0; HEADER];
+    header[..16].copy_from_slice(salt);
+    header[16..20].copy_from_slice(&(RECORD as u32).to_be_bytes());
+    header
+}
+
+/// Seals single records of one message, under a salt that its writer keeps: for one that may have to seal again what it sent.
+///
+/// The writer answers for never sealing two plaintexts as one record (docs/sealing.md).
+pub struct RecordSealer {
+    cipher: Cipher,
+    salt: [u8; 16],
+}
+
+impl RecordSealer {
+    /// Of the message under `material` and `salt`.
+    pub fn new(material: &[u8; 16], salt: [u8; 16]) -> Self {
+        Self { cipher: Cipher::new(material, &salt), salt }
+    }
+
+    /// What stands before the first record.
+    pub fn header(&self) -> [u8; HEADER] {
+        header(&self.salt)
+    }
+
+    /// Seals record `record`, counted from 0, in place: its plain bytes, and behind them [`OVERHEAD`] bytes of room.
+    ///
+    /// # Panics
+    /// Where there is no such room.
+    pub fn seal(&self, record: u64, last: bool, bytes: &mut [u8]) {
+        let tag_at = bytes.len() - TAG;
+        let (plain, tag) = bytes.split_at_mut(tag_at);
+        plain[tag_at - 1] = if last { LAST } else { MORE };
+        tag.copy_from_slice(self.cipher.seal_in_place(record, plain).as_ref());
     }
 }
 
@@ -117,11 +159,8 @@ impl Sealer {
     /// Begins a message under `material`; gives its header too.
     pub fn new(material: &[u8; 16]) -> (Self, Bytes) {
         let salt: [u8; 16] = random();
-        let mut header = BytesMut::with_capacity(HEADER);
-        header.extend_from_slice(&salt);
-        header.extend_from_slice(&(RECORD as u32).to_be_bytes());
-        header.extend_from_slice(&[0]);
-        (Self { cipher: Cipher::new(material, &salt), record: 0, plain: BytesMut::new() }, header.freeze())
+        let header = Bytes::copy_from_slice(&header(&salt));
+        (Self { cipher: Cipher::new(material, &salt), record: 0, plain: BytesMut::new() }, header)
     }
 
     /// Takes bytes off the front of `plain`; gives a sealed record when one is full *and* more follows.

@@ -5,7 +5,6 @@
 
 mod page;
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use askama::Template;
@@ -348,15 +347,6 @@ pub struct Failure<'a> {
     pub advice: &'a str,
 }
 
-/// A name without the characters that would disguise it: controls, and those that turn the reading direction around,
-/// which make `exe.gpj` of `jpg.exe` (Unicode TR 36 §3.2). Each becomes U+FFFD.
-fn visible(name: &str) -> Cow<'_, str> {
-    let disguises = |c: char| {
-        c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
-    };
-    if name.contains(disguises) { Cow::Owned(name.replace(disguises, "\u{fffd}")) } else { Cow::Borrowed(name) }
-}
-
 /// What the templates call.
 #[allow(unreachable_pub, reason = "the macro makes its types public")]
 mod filters {
@@ -366,7 +356,7 @@ mod filters {
 
     #[askama::filter_fn]
     pub(super) fn visible<'a>(name: &'a str, _: &dyn Values) -> Result<Cow<'a, str>> {
-        Ok(super::visible(name))
+        Ok(crate::names::visible(name))
     }
 }
 

@@ -1,0 +1,177 @@
+//! One server, over HTTP: requests, answers, and what it says where it refuses.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::{Certificate, Client, Method, RequestBuilder, Response, redirect};
+use serde::Deserialize;
+
+use super::asked::Reach;
+use super::failure::{Exit, Failure, Result};
+use super::link::Origin;
+use super::retry::Trouble;
+
+/// A connection that is neither made nor refused counts as dead.
+const CONNECT: Duration = Duration::from_secs(15);
+/// So long may no byte move.
+pub(super) const STALL: Duration = Duration::from_secs(30);
+
+/// A server, and how to speak with it.
+pub(super) struct Server {
+    pub(super) origin: Origin,
+    http: Client,
+}
+
+/// RFC 9457, as the server writes it.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct Problem {
+    #[serde(default)]
+    pub(super) status: u16,
+    /// Stable; missing where something between refused.
+    pub(super) code: Option<String>,
+    detail: Option<String>,
+    /// What a share that is gone came to, and when.
+    reason: Option<String>,
+    at: Option<String>,
+    #[serde(skip)]
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Server {
+    /// # Errors
+    /// Where a file of `reach` can't be read, or this system has no certificates.
+    pub(super) fn new(origin: Origin, reach: &Reach) -> Result<Self> {
+        let mut builder = Client::builder()
+            .user_agent(concat!("onetimeshare/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .connect_timeout(CONNECT)
+            .http1_only();
+        if let Some(path) = reach.ca.clone().or_else(configured_ca) {
+            let pem = std::fs::read(&path).map_err(|error| Failure::disk(&path, &error))?;
+            let none = || Failure::usage(format_args!("{}: no certificate in PEM form", path.display()));
+            let authorities = Certificate::from_pem_bundle(&pem).ok().filter(|found| !found.is_empty());
+            builder = builder.tls_certs_merge(authorities.ok_or_else(none)?);
+        }
+        let http = builder.build().map_err(|error| Failure::other(root(&error)))?;
+        Ok(Self { origin, http })
+    }
+
+    /// A request to an absolute path of this server.
+    pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.origin))
+    }
+
+    /// The answer, where it is a good one; for requests whose answer is short.
+    pub(super) async fn ask(&self, request: RequestBuilder) -> std::result::Result<Response, Trouble> {
+        self.open(request.timeout(STALL)).await
+    }
+
+    /// The answer, where it is a good one, its body still to be read. Waits for it as long as it takes.
+    pub(super) async fn open(&self, request: RequestBuilder) -> std::result::Result<Response, Trouble> {
+        let answer = request.send().await.map_err(|error| self.unreachable(&error))?;
+        if answer.status().is_success() { Ok(answer) } else { Err(Trouble::Refused(self.problem(answer).await)) }
+    }
+
+    /// What broke on the way.
+    pub(super) fn unreachable(&self, error: &reqwest::Error) -> Trouble {
+        let why = if error.is_timeout() { "it does not answer".to_owned() } else { root(error) };
+        let advice = if why.contains("certificate") { ": --ca names a certificate authority to believe" } else { "" };
+        Trouble::Unreachable(format!("can't reach {}: {why}{advice}", self.origin))
+    }
+
+    async fn problem(&self, answer: Response) -> Problem {
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let text = |name| header(&headers, name);
+        let retry_after = text(RETRY_AFTER.as_str()).and_then(|after| after.parse().ok()).map(Duration::from_secs);
+        let elsewhere = text(LOCATION.as_str()).filter(|_| status.is_redirection());
+        let body = answer.bytes().await.unwrap_or_default();
+        let mut problem: Problem = serde_json::from_slice(&body).unwrap_or_default();
+        problem.status = status.as_u16();
+        problem.retry_after = retry_after;
+        if problem.code.is_none() {
+            let more = elsewhere.map_or(String::new(), |place| format!(" and points to {place}"));
+            problem.detail = Some(format!("{} answers {status}{more}: is it a OneTimeShare server?", self.origin));
+        }
+        problem
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        let detail = problem.detail.unwrap_or_else(|| format!("the server answers {}", problem.status));
+        match problem.code.as_deref() {
+            Some("gone") => {
+                let at = problem.at.map_or(String::new(), |at| format!(" at {at}"));
+                Self::new(Exit::Gone, match problem.reason.as_deref() {
+                    Some("claimed" | "finished") => format!("gone: somebody took it{at}; if that was not you, tell the sender"),
+                    Some("lapsed") => format!("gone: somebody began to take it, and stopped{at}; ask the sender for it again"),
+                    Some("revoked") => format!("gone: the sender withdrew it{at}"),
+                    Some("expired") => format!("gone: it waited until then{at}; ask the sender for it again"),
+                    _ => detail,
+                })
+            }
+            Some("not_found") => Self::new(
+                Exit::Gone,
+                "nothing is there: it is gone, or the link is not complete; ask the sender for it again",
+            ),
+            Some("wrong_proof") => Self::new(Exit::Password, "that password is wrong"),
+            Some("too_many_attempts") => {
+                let wait = problem.retry_after.map_or(60, |after| after.as_secs());
+                Self::new(Exit::Password, format_args!("too many wrong passwords were tried: try again in {wait} s"))
+            }
+            Some("budget_spent") => Self::new(Exit::Gone, detail),
+            Some("too_large" | "store_full") => Self::new(Exit::Full, detail),
+            None => Self::new(Exit::Network, detail),
+            Some(_) if problem.status >= 500 => Self::new(Exit::Network, detail),
+            Some(_) => Self::other(detail),
+        }
+    }
+}
+
+/// A header's text.
+pub(super) fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
+}
+
+/// What an error comes down to.
+fn root(error: &dyn Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+/// What is set for all commands, in `onetimeshare/config.json` of the user's folder for configuration.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Configured {
+    server: Option<String>,
+    ca: Option<PathBuf>,
+}
+
+fn configured() -> Result<Configured> {
+    use etcetera::BaseStrategy;
+    let Ok(folders) = etcetera::choose_base_strategy() else { return Ok(Configured::default()) };
+    let path = folders.config_dir().join("onetimeshare/config.json");
+    match std::fs::read(&path) {
+        Ok(text) => serde_json::from_slice(&text).map_err(|error| {
+            Failure::usage(format_args!("{}: {error}; write it like {{\"server\":\"https://…\"}}", path.display()))
+        }),
+        Err(_) => Ok(Configured::default()),
+    }
+}
+
+/// The server that is set for all commands.
+///
+/// # Errors
+/// Where the file is there and can't be understood.
+pub(super) fn configured_server() -> Result<Option<String>> {
+    Ok(configured()?.server)
+}
+
+fn configured_ca() -> Option<PathBuf> {
+    configured().ok()?.ca
+}

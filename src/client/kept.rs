@@ -1,0 +1,111 @@
+//! What a transfer needs to be gone on with after the process was killed: a file of lines in the user's cache.
+//!
+//! A line is durable before [`Kept::add`] returns. Only the user can read it: it holds what opens the share.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use etcetera::BaseStrategy;
+
+use super::terminal;
+
+/// Nothing can be gone on with after so long: uploads and leases end before.
+const FORGOTTEN: Duration = Duration::from_secs(8 * 24 * 3600);
+/// As many transfers of the same thing may run at once, and be gone on with.
+const AT_ONCE: u32 = 8;
+
+/// One transfer's file, held by this process alone.
+pub(super) struct Kept {
+    file: File,
+    path: PathBuf,
+}
+
+impl Kept {
+    /// The file of the transfer called `name` among those of a `kind`, and the lines in it.
+    ///
+    /// `None`, which is said, where nothing can be kept here; it then goes on without.
+    pub(super) fn open(kind: &str, name: &str) -> Option<(Self, Vec<String>)> {
+        let found = folder(kind).and_then(|folder| {
+            tidy(&folder);
+            let mut free = (0..AT_ONCE).filter_map(|number| take(&folder.join(format!("{name}.{number}"))).transpose());
+            free.next().unwrap_or_else(|| Err(io::Error::other("too many at once")))
+        });
+        match found.and_then(Self::read) {
+            Ok(found) => Some(found),
+            Err(error) => {
+                terminal::say(format_args!(
+                    "onetimeshare: can't keep notes in the cache folder ({error}): a transfer that is killed will begin anew"
+                ));
+                None
+            }
+        }
+    }
+
+    fn read(mut kept: Self) -> io::Result<(Self, Vec<String>)> {
+        let mut text = Vec::new();
+        kept.file.read_to_end(&mut text)?;
+        // A line that a crash cut off was never relied on.
+        text.truncate(text.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1));
+        kept.file.set_len(text.len() as u64)?;
+        kept.file.seek(SeekFrom::End(0))?;
+        let lines = String::from_utf8_lossy(&text).lines().map(str::to_owned).collect();
+        Ok((kept, lines))
+    }
+
+    /// Adds a line, durably.
+    pub(super) fn add(&mut self, line: &str) -> io::Result<()> {
+        self.file.write_all(format!("{line}\n").as_bytes())?;
+        self.file.sync_data()
+    }
+
+    /// Forgets all lines.
+    pub(super) fn clear(&mut self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.rewind()
+    }
+
+    /// The transfer is over: nothing is left of it here.
+    pub(super) fn remove(self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Opens and locks a file; `None` where another process has it.
+fn take(path: &Path) -> io::Result<Option<Kept>> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let file = options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32).open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    match file.try_lock() {
+        // Whoever had it may just have removed it.
+        Ok(()) if file.metadata()?.nlink() > 0 => Ok(Some(Kept { file, path: path.to_owned() })),
+        Ok(()) | Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// The folder for a kind of transfer, which nobody else may look into.
+fn folder(kind: &str) -> io::Result<PathBuf> {
+    let folders = etcetera::choose_base_strategy().map_err(io::Error::other)?;
+    let own = folders.cache_dir().join("onetimeshare");
+    let folder = own.join(kind);
+    DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+    for folder in [&own, &folder] {
+        fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+    }
+    Ok(folder)
+}
+
+/// Removes what was left behind long ago.
+fn tidy(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    let old = |modified: SystemTime| modified.elapsed().is_ok_and(|age| age > FORGOTTEN);
+    for entry in entries.flatten() {
+        if entry.metadata().and_then(|metadata| metadata.modified()).is_ok_and(old) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}

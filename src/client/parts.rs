@@ -1,0 +1,210 @@
+//! An upload as one run of bytes, sealed part by part on a thread of its own: the sealed manifest, then the sealed content.
+//!
+//! Of each part a note is made, durably, before it is handed on (docs/sealing.md, "A writer never seals two plaintexts…").
+
+use std::collections::HashMap;
+use std::sync::mpsc as blocking;
+use std::thread::{self, JoinHandle};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::mpsc;
+
+use super::failure::Failure;
+use super::kept::Kept;
+use super::sources::Source;
+use crate::seal::{HEADER, OVERHEAD, PLAIN_RECORD, RECORD, RecordSealer, sealed_len};
+use crate::share::Digest;
+
+/// Records of a part: 3 MiB. Noting smaller ones would take longer than sealing them.
+pub(super) const RECORDS: u64 = 12;
+/// Parts of one request at the most. They are held until the server has them.
+pub(super) const AT_ONCE: u64 = 4;
+/// Parts that are held, that waits to be sent, and that is being sealed.
+const BUFFERS: u64 = AT_ONCE + 2;
+
+/// Why there is no next part.
+#[derive(Debug, Clone)]
+pub(super) enum Broken {
+    /// What is sealed now is not what was sealed before: nothing more may leave under these keys.
+    Anew,
+    /// It can't be read, or not be noted.
+    Failed(Failure),
+}
+
+impl From<Failure> for Broken {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// A sealed part.
+pub(super) struct Part {
+    /// Where it begins in the run.
+    pub(super) offset: u64,
+    pub(super) bytes: Bytes,
+    /// Whether it ends the run.
+    pub(super) last: bool,
+}
+
+impl Part {
+    pub(super) fn end(&self) -> u64 {
+        self.offset + self.bytes.len() as u64
+    }
+}
+
+/// Where parts lie in the run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Layout {
+    /// Bytes before the first record.
+    base: u64,
+    /// Bytes of the whole run, where they are known.
+    pub(super) length: Option<u64>,
+}
+
+impl Layout {
+    /// `plain`: bytes of content, where they are known.
+    pub(super) fn new(manifest: usize, plain: Option<u64>) -> Self {
+        let manifest = manifest as u64;
+        Self { base: manifest + HEADER as u64, length: plain.map(|plain| manifest + sealed_len(plain)) }
+    }
+
+    /// The part in which an offset of the run lies.
+    pub(super) fn part_of(&self, offset: u64) -> u64 {
+        offset.saturating_sub(self.base) / (RECORDS * RECORD as u64)
+    }
+
+    /// Where a part begins.
+    pub(super) fn start_of(&self, part: u64) -> u64 {
+        if part == 0 { 0 } else { self.base + part * RECORDS * RECORD as u64 }
+    }
+
+    /// Plain bytes before an offset of the run.
+    pub(super) fn plain_before(&self, offset: u64) -> u64 {
+        let sealed = offset.saturating_sub(self.base);
+        (sealed / RECORD as u64) * PLAIN_RECORD as u64 + (sealed % RECORD as u64).min(PLAIN_RECORD as u64)
+    }
+}
+
+/// The notes of what may have left: the SHA-256 of each part.
+pub(super) struct Notes {
+    noted: HashMap<u64, String>,
+    /// Where they outlive the process, if they do.
+    pub(super) kept: Option<Kept>,
+}
+
+impl Notes {
+    /// Those of lines like `3 e3b0c442…`.
+    pub(super) fn new(lines: &[String], kept: Option<Kept>) -> Self {
+        let note = |line: &String| {
+            let (part, digest) = line.split_once(' ')?;
+            Some((part.parse().ok()?, digest.to_owned()))
+        };
+        Self { noted: lines.iter().filter_map(note).collect(), kept }
+    }
+
+    /// Whether a part may have left.
+    pub(super) fn has(&self, part: u64) -> bool {
+        self.noted.contains_key(&part)
+    }
+
+    /// The part may leave, once this returns.
+    fn take(&mut self, part: u64, bytes: &[u8]) -> Result<(), Broken> {
+        let digest = Digest::of(bytes).to_string();
+        if let Some(known) = self.noted.get(&part) {
+            return if *known == digest { Ok(()) } else { Err(Broken::Anew) };
+        }
+        if let Some(kept) = &mut self.kept {
+            let failed = |error| Failure::other(format_args!("can't write a note to the cache folder: {error}"));
+            kept.add(&format!("{part} {digest}")).map_err(failed)?;
+        }
+        self.noted.insert(part, digest);
+        Ok(())
+    }
+}
+
+/// What is sealed, and under which keys.
+pub(super) struct Parts {
+    pub(super) manifest: Vec<u8>,
+    pub(super) sealer: RecordSealer,
+    pub(super) source: Source,
+    pub(super) layout: Layout,
+    pub(super) notes: Notes,
+}
+
+impl Parts {
+    /// Seals part `index`, the next to be read from the source, into `buffer`.
+    fn seal(&mut self, index: u64, mut buffer: BytesMut) -> Result<Part, Broken> {
+        let mut at = 0;
+        if index == 0 {
+            buffer.clear();
+            buffer.extend_from_slice(&self.manifest);
+            buffer.extend_from_slice(&self.sealer.header());
+            at = buffer.len();
+        }
+        let mut last = false;
+        for record in index * RECORDS..(index + 1) * RECORDS {
+            buffer.resize(buffer.len().max(at + RECORD), 0);
+            let (count, ends) = self.source.read(&mut buffer[at..at + PLAIN_RECORD])?;
+            let end = at + count + OVERHEAD;
+            self.sealer.seal(record, ends, &mut buffer[at..end]);
+            (at, last) = (end, ends);
+            if last {
+                break;
+            }
+        }
+        buffer.truncate(at);
+        self.notes.take(index, &buffer)?;
+        Ok(Part { offset: self.layout.start_of(index), bytes: buffer.freeze(), last })
+    }
+}
+
+/// Seals ahead of what is sent. [`Ahead::stop`] gives back what it was made of.
+pub(super) struct Ahead {
+    ready: mpsc::Receiver<Result<Part, Broken>>,
+    free: blocking::Sender<BytesMut>,
+    thread: JoinHandle<Parts>,
+}
+
+impl Ahead {
+    /// Begins with the part that holds `offset`; of a stream, that is the one that it stands at.
+    pub(super) fn start(mut parts: Parts, offset: u64) -> Result<Self, Broken> {
+        let first = parts.layout.part_of(offset);
+        if let Source::Files(files) = &mut parts.source {
+            files.seek(first * RECORDS * PLAIN_RECORD as u64)?;
+        }
+        let (sealed, ready) = mpsc::channel(1);
+        let (free, buffers) = blocking::channel();
+        (0..BUFFERS).for_each(|_| _ = free.send(BytesMut::new()));
+        let thread = thread::spawn(move || {
+            for index in first.. {
+                let Ok(buffer) = buffers.recv() else { break };
+                let part = parts.seal(index, buffer);
+                let over = part.as_ref().is_ok_and(|part| part.last) || part.is_err();
+                if sealed.blocking_send(part).is_err() || over {
+                    break;
+                }
+            }
+            parts
+        });
+        Ok(Self { ready, free, thread })
+    }
+
+    /// The next part; it may be sent.
+    pub(super) async fn next(&mut self) -> Result<Part, Broken> {
+        let ended = || Err(Failure::other("the sealing thread has ended").into());
+        self.ready.recv().await.unwrap_or_else(ended)
+    }
+
+    /// The server has the part: its buffer may be used again.
+    pub(super) fn recycle(&self, part: Part) {
+        let buffer = part.bytes.try_into_mut().unwrap_or_default();
+        let _ = self.free.send(buffer);
+    }
+
+    /// Nothing more is sealed.
+    pub(super) fn stop(self) -> Option<Parts> {
+        let Self { ready, free, thread } = self;
+        drop((ready, free));
+        thread.join().ok()
+    }
+}

@@ -1,0 +1,274 @@
+//! Where files go: below one folder, never through a link, never over anything unasked; as a `.part` until all of it is
+//! verified.
+//!
+//! Each step down opens a folder by its handle and follows no symbolic link, so that nobody who changes names meanwhile leads
+//! it elsewhere.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, fstatvfs, mkdirat, open, openat, renameat, renameat_with, statat};
+use rustix::io::Errno;
+
+use super::failure::{Exit, Failure, Result};
+use super::terminal;
+use crate::names;
+use crate::seal::Manifest;
+use crate::share::Token;
+
+/// Bytes that common file systems allow a name.
+const NAME_MAX: usize = 255;
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+const FOLDER_MODE: Mode = Mode::from_raw_mode(0o777);
+const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
+
+/// The folder that files go to.
+pub(super) struct Folder {
+    path: PathBuf,
+    handle: OwnedFd,
+}
+
+/// The files of a share below their folder.
+pub(super) struct Places {
+    folder: Folder,
+    places: Vec<Place>,
+    /// Bytes of all of them.
+    pub(super) size: u64,
+}
+
+struct Place {
+    /// Relative, with `/`, harmless.
+    path: String,
+    /// Where its bytes begin in the content.
+    start: u64,
+    size: u64,
+}
+
+impl Place {
+    fn split(&self) -> (&str, &str) {
+        self.path.rsplit_once('/').unwrap_or(("", &self.path))
+    }
+}
+
+impl Folder {
+    /// Makes the folder where it is missing.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let opened = fs::create_dir_all(path).and_then(|()| Ok(open(path, FOLDER, Mode::empty())?));
+        let handle = opened.map_err(|error| Failure::disk(path, &error))?;
+        Ok(Self { path: path.to_owned(), handle })
+    }
+}
+
+impl Places {
+    /// Names for the files of a manifest, made safe and told apart.
+    pub(super) fn new(folder: Folder, manifest: &Manifest) -> Self {
+        let safe: Vec<String> = manifest.files.iter().map(|file| names::safe_path(&file.name)).collect();
+        let mut size = 0;
+        let place = |(path, file): (String, &crate::seal::File)| {
+            let start = size;
+            size += file.size.unwrap_or(0);
+            Place { path, start, size: file.size.unwrap_or(0) }
+        };
+        let unique = names::unique(safe.iter().map(String::as_str));
+        let places = unique.into_iter().zip(&manifest.files).map(place).collect();
+        Self { folder, places, size }
+    }
+
+    /// The paths, as the user may type them.
+    pub(super) fn paths(&self) -> impl Iterator<Item = String> {
+        let below = |place: &Place| self.folder.path.join(&place.path);
+        self.places.iter().map(move |place| below(place).strip_prefix("./").map_or(below(place), Path::to_owned).display().to_string())
+    }
+
+    /// What is already there under one of the names.
+    ///
+    /// # Errors
+    /// Where something stands in the way of a folder.
+    pub(super) fn taken(&self) -> Result<Vec<String>> {
+        let mut taken = Vec::new();
+        for place in &self.places {
+            let Some(folder) = self.parent(place, false)? else { continue };
+            match statat(&folder, place.split().1, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(found) if FileType::from_raw_mode(found.st_mode) == FileType::Directory => {
+                    return Err(self.in_the_way(&place.path, "a folder of that name is there"));
+                }
+                Ok(_) => taken.push(self.folder.path.join(&place.path).display().to_string()),
+                Err(Errno::NOENT) => {}
+                Err(error) => return Err(self.failed(place, error)),
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Fails where the disk has no room for what is still to come.
+    pub(super) fn fits(&self, present: u64) -> Result<()> {
+        let Ok(disk) = fstatvfs(&self.folder.handle) else { return Ok(()) };
+        let (free, missing) = (disk.f_bavail.saturating_mul(disk.f_frsize), self.size - present.min(self.size));
+        if missing <= free {
+            return Ok(());
+        }
+        let (free, missing) = (terminal::size(free), terminal::size(missing));
+        let folder = self.folder.path.display();
+        Err(Failure::new(Exit::Full, format_args!("{folder} has room for {free}, and {missing} are to come: make room, or name another folder with -o")))
+    }
+
+    /// The handle of the folder that a file goes to; `None` where it is missing and not to be made.
+    fn parent(&self, place: &Place, make: bool) -> Result<Option<OwnedFd>> {
+        let mut handle = self.folder.handle.try_clone().map_err(|error| Failure::disk(&self.folder.path, &error))?;
+        for name in place.split().0.split('/').filter(|name| !name.is_empty()) {
+            if make {
+                match mkdirat(&handle, name, FOLDER_MODE) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(error) => return Err(self.failed(place, error)),
+                }
+            }
+            handle = match openat(&handle, name, FOLDER | OFlags::NOFOLLOW, Mode::empty()) {
+                Ok(handle) => handle,
+                Err(Errno::NOENT) if !make => return Ok(None),
+                Err(Errno::LOOP | Errno::NOTDIR) => {
+                    return Err(self.in_the_way(&place.path, &format!("{name} is there, and no folder")));
+                }
+                Err(error) => return Err(self.failed(place, error)),
+            };
+        }
+        Ok(Some(handle))
+    }
+
+    fn made_parent(&self, place: &Place) -> Result<OwnedFd> {
+        self.parent(place, true)?.ok_or_else(|| self.failed(place, Errno::NOENT))
+    }
+
+    fn failed(&self, place: &Place, error: Errno) -> Failure {
+        Failure::disk(&self.folder.path.join(&place.path), &error.into())
+    }
+
+    fn in_the_way(&self, path: &str, what: &str) -> Failure {
+        let path = self.folder.path.join(path);
+        Failure::other(format_args!("{} can't be made: {what}: move it away, or name another folder with -o", path.display()))
+    }
+}
+
+/// The files while they arrive, under names that only this claim uses.
+pub(super) struct Parts {
+    places: Places,
+    tag: String,
+    /// The file that is being written.
+    open: Option<(usize, File)>,
+}
+
+impl Parts {
+    pub(super) fn new(places: Places, claim: &Token) -> Self {
+        Self { places, tag: claim.digest().to_string()[..8].to_owned(), open: None }
+    }
+
+    pub(super) fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// `report.pdf.1b4f0e98.part`
+    fn name(&self, place: &Place) -> String {
+        let end = format!(".{}.part", self.tag);
+        let name = place.split().1;
+        format!("{}{end}", &name[..name.floor_char_boundary(NAME_MAX - end.len())])
+    }
+
+    /// How many bytes an earlier run wrote, from the front without a gap.
+    pub(super) fn present(&self) -> Result<u64> {
+        let mut present = 0;
+        for place in &self.places.places {
+            let Some(folder) = self.places.parent(place, false)? else { break };
+            let Ok(found) = statat(&folder, self.name(place).as_str(), AtFlags::SYMLINK_NOFOLLOW) else { break };
+            let length = u64::try_from(found.st_size).unwrap_or(0).min(place.size);
+            present += length;
+            if length < place.size {
+                break;
+            }
+        }
+        Ok(present)
+    }
+
+    /// Writes bytes at an offset of the content.
+    pub(super) fn write(&mut self, mut at: u64, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            let index = self.places.places.partition_point(|place| place.start + place.size <= at);
+            let place = self.places.places.get(index).ok_or_else(|| Failure::corrupt("more came than was promised"))?;
+            let (offset, left) = (at - place.start, place.start + place.size - at);
+            let (now, later) = bytes.split_at(bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX)));
+            let path = self.places.folder.path.join(&place.path);
+            self.file(index)?.write_all_at(now, offset).map_err(|error| Failure::disk(&path, &error))?;
+            (at, bytes) = (at + now.len() as u64, later);
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, index: usize) -> Result<&File> {
+        if self.open.as_ref().is_none_or(|(open, _)| *open != index) {
+            self.sync()?;
+            self.open = Some((index, self.make(index)?));
+        }
+        self.open.as_ref().map(|(_, file)| file).ok_or_else(|| Failure::other("no file is open"))
+    }
+
+    fn make(&self, index: usize) -> Result<File> {
+        let place = &self.places.places[index];
+        let folder = self.places.made_parent(place)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let made = openat(&folder, self.name(place).as_str(), flags, FILE_MODE);
+        made.map(File::from).map_err(|error| self.places.failed(place, error))
+    }
+
+    /// What was written so far outlives a power cut.
+    pub(super) fn sync(&mut self) -> Result<()> {
+        let Some((index, file)) = &self.open else { return Ok(()) };
+        file.sync_data().map_err(|error| Failure::disk(Path::new(&self.places.places[*index].path), &error))
+    }
+
+    /// All bytes are here and verified: makes the files that have none, and everything durable.
+    pub(super) fn complete(&mut self) -> Result<()> {
+        self.sync()?;
+        self.open = None;
+        for index in 0..self.places.places.len() {
+            let place = &self.places.places[index];
+            let file = if place.size == 0 { Some(self.make(index)?) } else { None };
+            file.map_or(Ok(()), |file| file.sync_all()).map_err(|error| Failure::disk(Path::new(&place.path), &error))?;
+        }
+        Ok(())
+    }
+
+    /// Gives the files their names; those that have them already stay. `over`: what is there may be replaced.
+    pub(super) fn rename(&self, over: bool) -> Result<()> {
+        for place in &self.places.places {
+            let (folder, part, name) = (self.places.made_parent(place)?, self.name(place), place.split().1);
+            let renamed = match over {
+                true => renameat(&folder, part.as_str(), &folder, name),
+                false => renameat_with(&folder, part.as_str(), &folder, name, RenameFlags::NOREPLACE).or_else(|error| match error {
+                    // A file system that can't: what is there is looked for first.
+                    Errno::INVAL | Errno::NOSYS => match statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+                        Ok(_) => Err(Errno::EXIST),
+                        Err(_) => renameat(&folder, part.as_str(), &folder, name),
+                    },
+                    error => Err(error),
+                }),
+            };
+            match renamed {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(Errno::EXIST) => {
+                    return Err(self.places.in_the_way(&place.path, &format!("something of that name came meanwhile (all of it is in {part})")));
+                }
+                Err(error) => return Err(self.places.failed(place, error)),
+            }
+            // Where the folder's own entry can't be made durable, the file still is.
+            let _ = rustix::fs::fsync(&folder);
+        }
+        Ok(())
+    }
+}
+
+/// Tells one start of this machine from the next: what was written before outlives a kill, but perhaps not a power cut.
+pub(super) fn boot() -> Option<String> {
+    let read: io::Result<String> = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    read.ok().map(|id| id.trim().to_owned())
+}

@@ -1,0 +1,424 @@
+//! `receive`: looks, asks, claims, fetches, verifies, names, and only then says that it arrived.
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use reqwest::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::arrive::{Arrival, Arriving, Sink};
+use super::asked;
+use super::connection::{Problem, Server};
+use super::failure::{Exit, Failure, Result};
+use super::fetch::Claimed;
+use super::kept::Kept;
+use super::link::Link;
+use super::places::{Folder, Parts, Places, boot};
+use super::retry::{Backoff, Trouble};
+use super::terminal::{self, Progress, say};
+use crate::names::visible;
+use crate::seal::{Keys, Kind, MANIFEST_MAX, Manifest, Opener, PLAIN_RECORD, plain_len, stretch};
+use crate::share::{ShareId, Token};
+
+/// Files that are listed before it is asked.
+const LISTED: usize = 20;
+/// A longer text is better off in a file.
+const TEXT_MAX: u64 = 1 << 20;
+/// Times that a password may be typed.
+const TRIES: u32 = 3;
+/// So long may it take to tell the server that everything arrived.
+const FAREWELL: Duration = Duration::from_secs(60);
+
+/// What goes on after a kill takes; kept from before the claim until it is finished.
+pub(super) struct Going {
+    kept: Option<Kept>,
+    state: State,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct State {
+    claim: String,
+    /// Whether the share has a password.
+    password: bool,
+    /// Whether what is there may be replaced.
+    over: bool,
+    /// The start of this machine in which it was written.
+    boot: Option<String>,
+    /// Plain bytes that outlive a power cut.
+    pub(super) synced: u64,
+    /// Everything is here and verified: only names are missing, or the word to the server.
+    verified: bool,
+}
+
+impl Going {
+    /// Changes what is kept. A failure costs no more than going on: it is passed over.
+    pub(super) fn note(&mut self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state);
+        if let (Some(kept), Ok(line)) = (&mut self.kept, serde_json::to_string(&self.state)) {
+            let _ = kept.add(&line);
+        }
+    }
+}
+
+/// What is granted.
+#[derive(Deserialize)]
+struct Grant {
+    size: u64,
+    manifest: String,
+}
+
+#[derive(Deserialize)]
+struct Peeked {
+    size: u64,
+    password: bool,
+    expires_at: String,
+    manifest: Option<String>,
+    downloads_left: Option<u32>,
+}
+
+/// A share on a server, and what its link says.
+struct Offer {
+    server: Server,
+    id: ShareId,
+    secret: Token,
+}
+
+pub(super) async fn run(asked: asked::Receive) -> Result<()> {
+    let text = asked::link(asked.link.clone()).await?;
+    let link = Link::share(&text, asked.reach.insecure_http)?;
+    let server = Server::new(link.origin, &asked.reach)?;
+    let offer = Offer { server, id: link.id, secret: link.token };
+    let (kept, lines) = Kept::open("receive", &link.id.to_string()).unzip();
+    let state = lines.unwrap_or_default().last().and_then(|line| serde_json::from_str::<State>(line).ok());
+    match state {
+        Some(state) => offer.go_on(&asked, Going { kept, state }).await,
+        None => offer.begin(&asked, kept).await,
+    }
+}
+
+impl Offer {
+    /// Takes up a claim of an earlier run.
+    async fn go_on(&self, asked: &asked::Receive, mut going: Going) -> Result<()> {
+        let claim: Token = going.state.claim.parse().map_err(|_| Failure::other("what was kept can't be read"))?;
+        let (keys, granted) = self.unlocked(asked, going.state.password, async |keys| self.claim(keys, &claim).await).await?;
+        let grant = match granted {
+            Ok(grant) => grant,
+            Err(Trouble::Refused(problem)) if problem.code.as_deref() == Some("gone") && going.state.verified => {
+                // The word that everything arrived did reach the server.
+                going.kept.into_iter().for_each(Kept::remove);
+                say("It is all here, and was before.");
+                return Ok(());
+            }
+            Err(trouble) => {
+                if matches!(&trouble, Trouble::Refused(Problem { status: 404 | 410, code: Some(_), .. })) {
+                    going.kept.take().into_iter().for_each(Kept::remove);
+                }
+                return Err(trouble.into());
+            }
+        };
+        let manifest = manifest(&keys, &grant.manifest, grant.size)?;
+        let mut sink = self.sink(asked, &manifest, &claim)?;
+        if !going.state.verified && let Sink::Files(parts) = &mut sink && !going.state.over {
+            going.state.over = may_replace(parts.places()).await?;
+        }
+        self.fetch(&keys, &grant, sink, going).await
+    }
+
+    /// Looks, asks, claims.
+    async fn begin(&self, asked: &asked::Receive, kept: Option<Kept>) -> Result<()> {
+        let looked = self.look(asked).await;
+        let (keys, peeked, manifest) = match looked {
+            Ok(looked) => looked,
+            Err(failure) => {
+                kept.into_iter().for_each(Kept::remove);
+                return Err(failure);
+            }
+        };
+        let claim = Token::random();
+        let ready = async {
+            let sink = self.sink(asked, &manifest, &claim)?;
+            if !asked.yes {
+                agree(&manifest, &peeked).await?;
+            }
+            let over = match &sink {
+                Sink::Files(parts) => {
+                    parts.places().fits(0)?;
+                    may_replace(parts.places()).await?
+                }
+                _ => false,
+            };
+            Ok((sink, over))
+        };
+        let (sink, over) = match ready.await {
+            Ok(ready) => ready,
+            Err(failure) => {
+                kept.into_iter().for_each(Kept::remove);
+                return Err(failure);
+            }
+        };
+        let state = State { claim: claim.to_string(), password: peeked.password, over, boot: boot(), synced: 0, verified: false };
+        let mut going = Going { kept, state };
+        // From here on the claim may be granted, whatever happens.
+        going.note(|_| {});
+        match self.claim(&keys, &claim).await? {
+            Ok(grant) => self.fetch(&keys, &grant, sink, going).await,
+            Err(trouble) => {
+                if matches!(trouble, Trouble::Refused(_)) {
+                    going.kept.into_iter().for_each(Kept::remove);
+                }
+                Err(trouble.into())
+            }
+        }
+    }
+
+    /// What is there, without taking it.
+    async fn look(&self, asked: &asked::Receive) -> Result<(Keys, Peeked, Manifest)> {
+        let open = Keys::derive(&self.secret);
+        let password = match self.peek(None).await? {
+            Ok(peeked) => peeked.password,
+            // What became of it is told to those who have the link.
+            Err(_) => false,
+        };
+        let (keys, peeked) = match password {
+            false => {
+                let peeked = self.peek(Some(&open)).await?;
+                (open, peeked)
+            }
+            true => self.unlocked(asked, true, async |keys| self.peek(Some(keys)).await).await?,
+        };
+        let peeked = peeked?;
+        let sealed = peeked.manifest.as_deref().ok_or_else(|| Failure::other("the server shows no manifest"))?;
+        let manifest = manifest(&keys, sealed, peeked.size)?;
+        Ok((keys, peeked, manifest))
+    }
+
+    /// Derives the keys, asking for the password if there is one, until `act` does not find it wrong.
+    async fn unlocked<T>(
+        &self,
+        asked: &asked::Receive,
+        password: bool,
+        mut act: impl AsyncFnMut(&Keys) -> Result<std::result::Result<T, Trouble>>,
+    ) -> Result<(Keys, std::result::Result<T, Trouble>)> {
+        for number in 1.. {
+            let keys = match password {
+                true => Keys::derive(&stretch(&self.secret, &ask_password(asked).await?)),
+                false => Keys::derive(&self.secret),
+            };
+            let done = act(&keys).await?;
+            let wrong = matches!(&done, Err(Trouble::Refused(problem)) if problem.code.as_deref() == Some("wrong_proof"));
+            if !wrong || !password || asked.password_stdin || number == TRIES {
+                return Ok((keys, done));
+            }
+            say("That password is wrong.");
+        }
+        Err(Failure::new(Exit::Password, "that password is wrong"))
+    }
+
+    async fn peek(&self, keys: Option<&Keys>) -> Result<std::result::Result<Peeked, Trouble>> {
+        let path = format!("/api/v1/shares/{}", self.id);
+        let ask = async || {
+            let request = self.server.request(Method::GET, &path);
+            let answer = self
+                .server
+                .ask(match keys {
+                    Some(keys) => request.bearer_auth(URL_SAFE_NO_PAD.encode(keys.proof.0)),
+                    None => request,
+                })
+                .await?;
+            answer.json().await.map_err(|error| self.server.unreachable(&error))
+        };
+        refused(Backoff::first(), ask).await
+    }
+
+    async fn claim(&self, keys: &Keys, claim: &Token) -> Result<std::result::Result<Grant, Trouble>> {
+        let path = format!("/api/v1/shares/{}/claims", self.id);
+        let body = json!({ "proof": URL_SAFE_NO_PAD.encode(keys.proof.0), "claim": claim.to_string() });
+        let ask = async || {
+            let answer = self.server.ask(self.server.request(Method::POST, &path).json(&body)).await?;
+            answer.json().await.map_err(|error| self.server.unreachable(&error))
+        };
+        // A lost answer may be a granted claim: it is asked for again, by the same token.
+        refused(Backoff::within(FAREWELL), ask).await
+    }
+
+    /// Where the plain bytes go.
+    fn sink(&self, asked: &asked::Receive, manifest: &Manifest, claim: &Token) -> Result<Sink> {
+        let size = manifest.files.iter().filter_map(|file| file.size).sum::<u64>();
+        match (&asked.output, &manifest.files[..]) {
+            (Some(dash), [_]) if dash == Path::new("-") => Ok(Sink::Pipe),
+            (Some(dash), files) if dash == Path::new("-") => {
+                Err(Failure::usage(format_args!("it holds {} files, and a pipe takes one: name a folder with -o", files.len())))
+            }
+            (None, [file]) if file.kind == Some(Kind::Text) && size <= TEXT_MAX => Ok(Sink::Text(Vec::new())),
+            (folder, _) => {
+                let folder = folder.clone().unwrap_or_else(|| PathBuf::from("."));
+                Ok(Sink::Files(Parts::new(Places::new(Folder::open(&folder)?, manifest), claim)))
+            }
+        }
+    }
+
+    /// Brings everything here, and finishes the claim.
+    async fn fetch(&self, keys: &Keys, grant: &Grant, sink: Sink, mut going: Going) -> Result<()> {
+        let location = format!("/api/v1/shares/{}/claims/{}", self.id, going.state.claim);
+        let plain = plain_len(grant.size).ok_or_else(|| Failure::corrupt("no share has that length"))?;
+        let (sink, mut going) = if going.state.verified {
+            (sink, going)
+        } else {
+            let progress = Progress::new("Receiving", Some(plain));
+            let claimed = Claimed { server: &self.server, location: location.clone(), size: grant.size, progress: &progress };
+            let present = match &sink {
+                Sink::Files(parts) if going.state.boot.is_some() && going.state.boot == boot() => parts.present()?,
+                Sink::Files(parts) => parts.present()?.min(going.state.synced),
+                _ => 0,
+            };
+            if let Sink::Files(parts) = &sink {
+                parts.places().fits(present)?;
+            }
+            // The last record is always fetched: it says that it is the last.
+            let records = plain.div_ceil(PLAIN_RECORD as u64).max(1);
+            let first = (present / PLAIN_RECORD as u64).min(records - 1);
+            going.state.boot = boot();
+            progress.begins(first * PLAIN_RECORD as u64);
+            if first > 0 {
+                progress.says(format_args!("going on at {}", terminal::size(first * PLAIN_RECORD as u64)));
+            }
+            let header = claimed.header().await?;
+            let opener = Opener::new(&keys.content, &header, grant.size).map_err(Failure::corrupt)?;
+            let mut arriving = Arriving::start(Arrival { sink, going, opener, progress: progress.clone() });
+            let fetched = claimed.records(first, &mut arriving).await;
+            let (arrival, arrived) = arriving.end().await?;
+            progress.ends();
+            arrived?;
+            fetched?;
+            (arrival.sink, arrival.going)
+        };
+        self.keep(sink, &mut going)?;
+        self.finish(&location).await;
+        going.kept.into_iter().for_each(Kept::remove);
+        Ok(())
+    }
+
+    /// Everything verified: files get their names, a text is shown.
+    fn keep(&self, sink: Sink, going: &mut Going) -> Result<()> {
+        match sink {
+            Sink::Files(mut parts) => {
+                if !going.state.verified {
+                    parts.complete()?;
+                    going.note(|state| state.verified = true);
+                }
+                parts.rename(going.state.over)?;
+                parts.places().paths().try_for_each(terminal::print)
+            }
+            Sink::Text(text) => show(&text),
+            Sink::Pipe => std::io::stdout().flush().map_err(|error| Failure::other(format_args!("can't write to stdout: {error}"))),
+        }
+    }
+
+    /// Says that everything arrived. Where the server can't be told, it is here all the same.
+    async fn finish(&self, location: &str) {
+        let tell = async || self.server.ask(self.server.request(Method::DELETE, location)).await;
+        match Backoff::within(FAREWELL).insist(tell, |_, _| {}).await {
+            Ok(_) => {}
+            Err(failure) if failure.exit == Exit::Gone => {}
+            Err(failure) => say(format_args!("It is all here, but the server does not know: {failure}")),
+        }
+    }
+}
+
+/// Asks until it is answered; what the server refuses is the caller's business.
+async fn refused<T>(
+    mut backoff: Backoff,
+    mut ask: impl AsyncFnMut() -> std::result::Result<T, Trouble>,
+) -> Result<std::result::Result<T, Trouble>> {
+    loop {
+        match ask().await {
+            Ok(value) => return Ok(Ok(value)),
+            Err(trouble) => match (backoff.next(&trouble), &trouble) {
+                (Ok(pause), _) => {
+                    say(format_args!("{}: trying again in {} s", Failure::from(trouble), pause.as_secs_f64().ceil()));
+                    tokio::time::sleep(pause).await;
+                }
+                (Err(failure), Trouble::Unreachable(_)) => return Err(failure),
+                (Err(_), Trouble::Refused(_)) => return Ok(Err(trouble)),
+            },
+        }
+    }
+}
+
+fn manifest(keys: &Keys, sealed: &str, size: u64) -> Result<Manifest> {
+    let content = plain_len(size).ok_or_else(|| Failure::corrupt("no share has that length"))?;
+    let sealed = URL_SAFE_NO_PAD.decode(sealed).ok().filter(|sealed| sealed.len() as u64 <= MANIFEST_MAX);
+    let sealed = sealed.ok_or_else(|| Failure::corrupt("the manifest can't be read"))?;
+    Manifest::open(keys, &sealed, content).map_err(|error| Failure::corrupt(format_args!("the manifest: {error}")))
+}
+
+async fn ask_password(asked: &asked::Receive) -> Result<String> {
+    if asked.password_stdin {
+        let line = terminal::next_line().await?;
+        return line.ok_or_else(|| Failure::usage("no password on standard input"));
+    }
+    if !terminal::is_there() {
+        return Err(Failure::new(Exit::Password, "it has a password, and there is no terminal to ask on: use --password-stdin"));
+    }
+    terminal::password("Password: ").await
+}
+
+/// Shows what is there, and asks whether to take it.
+async fn agree(manifest: &Manifest, peeked: &Peeked) -> Result<()> {
+    if !terminal::is_there() {
+        return Err(Failure::usage("there is no terminal to ask on: add --yes to take it unasked"));
+    }
+    for file in manifest.files.iter().take(LISTED) {
+        say(format_args!("  {}  {}", visible(&file.name), terminal::size(file.size.unwrap_or(0))));
+    }
+    if let Some(more) = manifest.files.len().checked_sub(LISTED).filter(|more| *more > 0) {
+        let all = manifest.files.iter().filter_map(|file| file.size).sum();
+        say(format_args!("  and {more} more, {} in all", terminal::size(all)));
+    }
+    if !manifest.note.is_empty() {
+        say(format_args!("Note: {}", legible(&manifest.note)));
+    }
+    let question = match peeked.downloads_left {
+        Some(left) if left > 1 => format!("It can be taken {left} times, until {}. Receive it?", peeked.expires_at),
+        _ => format!("It can be taken once, until {}. Receive it?", peeked.expires_at),
+    };
+    if terminal::agrees(&question, true).await? { Ok(()) } else { Err(Failure::other("left where it is: nothing was taken")) }
+}
+
+/// Whether what is there may be replaced, where there is anything.
+///
+/// # Errors
+/// Where it may not.
+async fn may_replace(places: &Places) -> Result<bool> {
+    let taken = places.taken()?;
+    let Some(first) = taken.first() else { return Ok(false) };
+    let others = if taken.len() > 1 { format!(" (and {} more)", taken.len() - 1) } else { String::new() };
+    let advice = "move it away, or name another folder with -o";
+    if !terminal::is_there() {
+        return Err(Failure::other(format_args!("{first}{others} is already there, and is not overwritten unasked: {advice}")));
+    }
+    match terminal::agrees(&format!("{first}{others} is already there. Overwrite it?"), false).await? {
+        true => Ok(true),
+        false => Err(Failure::other(format_args!("{first}{others} was left as it is: {advice}"))),
+    }
+}
+
+/// A text for a terminal: what would steer it is replaced.
+fn legible(text: &str) -> String {
+    text.lines().map(|line| line.split('\t').map(visible).collect::<Vec<_>>().join("\t")).collect::<Vec<_>>().join("\n")
+}
+
+/// Prints a text: as it is into a pipe, without what would steer it on a terminal.
+fn show(text: &[u8]) -> Result<()> {
+    let mut stdout = std::io::stdout();
+    let shown = match stdout.is_terminal() {
+        true => format!("{}\n", legible(&String::from_utf8_lossy(text))).into_bytes(),
+        false => text.to_owned(),
+    };
+    let written = stdout.write_all(&shown).and_then(|()| stdout.flush());
+    written.map_err(|error| Failure::other(format_args!("can't write to stdout: {error}")))
+}

@@ -1,0 +1,124 @@
+//! What went wrong with a request, whether it passes, and when to try again.
+
+use std::time::{Duration, Instant};
+
+use super::connection::Problem;
+use super::failure::{Exit, Failure, Result};
+use crate::share::random;
+
+/// Before the first further try; each next one waits twice as long, up to the longest.
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(30);
+/// What fails again and again does not recover by being asked: a defect, or a proxy that refuses.
+pub(super) const TRIES: u32 = 8;
+/// So long may a server be away. It is what the pages' recipients have too: the lease's usual length.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
+
+/// Why a request has no answer that helps.
+#[derive(Debug, Clone)]
+pub(super) enum Trouble {
+    /// Nothing came back, or not all of it.
+    Unreachable(String),
+    /// The server, or something before it, refused.
+    Refused(Problem),
+}
+
+impl Trouble {
+    /// Whether the same request may succeed later.
+    fn passes(&self, failures: u32) -> bool {
+        match self {
+            Self::Unreachable(_) => true,
+            Self::Refused(problem) => match problem.status {
+                429 => problem.retry_after.is_some(),
+                408 | 423 | 425 => true,
+                501 | 505 | 507 | 511 => false,
+                502.. => true,
+                500 => failures < TRIES,
+                _ => problem.code.is_none() && failures < TRIES,
+            },
+        }
+    }
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Unreachable(why) => Self::new(Exit::Network, why),
+            Trouble::Refused(problem) => problem.into(),
+        }
+    }
+}
+
+/// When to try again: sooner at first, then ever more rarely, at moments that clients do not share.
+#[derive(Debug)]
+pub(super) struct Backoff {
+    /// How many times in a row it failed, and since when.
+    pub(super) failures: u32,
+    since: Option<Instant>,
+    patience: Duration,
+}
+
+impl Backoff {
+    /// For what is under way: a server that is away may come back.
+    pub(super) fn patient() -> Self {
+        Self::within(PATIENCE)
+    }
+
+    /// For what may be left undone after so long.
+    pub(super) fn within(patience: Duration) -> Self {
+        Self { failures: 0, since: None, patience }
+    }
+
+    /// For the first request: a server that can't be reached then has the wrong address, most likely.
+    pub(super) fn first() -> Self {
+        Self::within(Duration::ZERO)
+    }
+
+    /// Something moved: the next failure is a first one.
+    pub(super) fn reset(&mut self) {
+        (self.failures, self.since) = (0, None);
+    }
+
+    /// How long to wait.
+    ///
+    /// # Errors
+    /// The trouble, where waiting does not help, or has been long enough.
+    pub(super) fn next(&mut self, trouble: &Trouble) -> Result<Duration> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let patience = match trouble {
+            Trouble::Unreachable(_) => self.patience,
+            Trouble::Refused(_) => self.patience.max(Duration::from_secs(60)),
+        };
+        if !trouble.passes(self.failures) || since.elapsed() >= patience {
+            return Err(trouble.clone().into());
+        }
+        self.failures += 1;
+        if let Trouble::Refused(Problem { retry_after: Some(after), .. }) = trouble {
+            return Ok(*after);
+        }
+        let ceiling = SHORTEST.saturating_mul(1 << self.failures.min(10)).min(LONGEST);
+        let share = f64::from(u16::from_ne_bytes(random())) / f64::from(u16::MAX);
+        Ok(SHORTEST.max(ceiling.mul_f64(0.5 + share / 2.0)))
+    }
+
+    /// Repeats `act` until it succeeds; `waits` is told of each wait.
+    ///
+    /// # Errors
+    /// See [`Backoff::next`].
+    pub(super) async fn insist<T>(
+        mut self,
+        mut act: impl AsyncFnMut() -> std::result::Result<T, Trouble>,
+        waits: impl Fn(&Trouble, Duration),
+    ) -> Result<T> {
+        loop {
+            match act().await {
+                Ok(value) => return Ok(value),
+                Err(trouble) => {
+                    let pause = self.next(&trouble)?;
+                    waits(&trouble, pause);
+                    tokio::time::sleep(pause).await;
+                }
+            }
+        }
+    }
+}

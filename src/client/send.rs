@@ -1,0 +1,402 @@
+//! `send`: finds, seals, uploads, and says the link.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::asked;
+use super::connection::{Server, configured_server};
+use super::failure::{Exit, Failure, Result};
+use super::kept::Kept;
+use super::link::Origin;
+use super::parts::{Broken, Layout, Notes, Parts, RECORDS};
+use super::retry::Backoff;
+use super::sending::{pause, send};
+use super::sources::{self, Files, Found, Source, Stamp, Stream};
+use super::terminal::{self, Progress, say};
+use super::tus::{Terms, Upload};
+use super::receipt;
+use crate::seal::{File, Keys, Kind, Manifest, RecordSealer, stretch};
+use crate::share::{Digest, ShareId, Token, random};
+
+/// Where a server listens that was started without settings.
+const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
+/// Times that an upload begins anew: a server that loses all of them gets no better.
+const RESTARTS: u32 = 3;
+/// So long may it take to tell a server that an upload is given up. It would end by itself.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What is sent.
+enum Payload {
+    Files(Vec<Found>),
+    Text(String),
+    Stdin,
+}
+
+/// What is to become a share.
+struct Order {
+    payload: Payload,
+    note: String,
+    password: Option<String>,
+    expires_in: Duration,
+    downloads: u32,
+}
+
+/// What goes on after a kill takes: the first line of what is kept. The lines behind it are notes.
+#[derive(Serialize, Deserialize)]
+struct Begun {
+    /// Records of a part.
+    records: u64,
+    upload: Upload,
+    secret: String,
+    verifier: String,
+    salt: String,
+    /// Sealed, base64url.
+    manifest: String,
+    stamps: Vec<Stamp>,
+}
+
+/// A share that can be claimed.
+struct Share {
+    id: ShareId,
+    secret: Token,
+    owner: Token,
+}
+
+pub(super) async fn run(asked: asked::Send) -> Result<()> {
+    let address = asked.server.clone().filter(|address| !address.is_empty());
+    let address = address.map_or_else(configured_server, |address| Ok(Some(address)))?;
+    let address = address.unwrap_or_else(|| DEFAULT_SERVER.to_owned());
+    let origin = Origin::parse(&address, asked.reach.insecure_http)?;
+    let server = Server::new(origin, &asked.reach)?;
+    let payload = payload(&asked)?;
+    let password = password(&asked).await?;
+    let payload = match payload {
+        Payload::Text(dash) if dash == "-" => Payload::Text(read_text()?),
+        payload => payload,
+    };
+    let expires_in = match asked.expires_in {
+        Some(expires_in) => expires_in,
+        None => default_expires_in(&server).await?,
+    };
+    let note = asked.note.clone().unwrap_or_default();
+    let order = Order { payload, note, password, expires_in, downloads: asked.downloads };
+    let (share, kept) = deliver(&server, &order).await?;
+    announce(&server, &share, &asked).await?;
+    kept.into_iter().for_each(Kept::remove);
+    if asked.wait { receipt::arrives(&server, &share.id, &share.owner).await } else { Ok(()) }
+}
+
+fn payload(asked: &asked::Send) -> Result<Payload> {
+    if let Some(text) = &asked.text {
+        return Ok(Payload::Text(text.clone()));
+    }
+    let dash = PathBuf::from("-");
+    match &asked.paths[..] {
+        [only] if *only == dash => Ok(Payload::Stdin),
+        paths if paths.contains(&dash) => Err(Failure::usage("- is standard input: send it alone, or name files")),
+        paths => Ok(Payload::Files(sources::find(paths)?)),
+    }
+}
+
+async fn password(asked: &asked::Send) -> Result<Option<String>> {
+    let password = if asked.password_stdin {
+        terminal::next_line().await?.unwrap_or_default()
+    } else if asked.password {
+        if !terminal::is_there() {
+            return Err(Failure::usage("there is no terminal to ask for the password on: use --password-stdin"));
+        }
+        let password = terminal::password("Password: ").await?;
+        if terminal::password("Once more: ").await? != password {
+            return Err(Failure::usage("those were two different passwords: nothing was sent, try again"));
+        }
+        password
+    } else {
+        return Ok(None);
+    };
+    if password.is_empty() { Err(Failure::usage("the password is empty: give one, or none")) } else { Ok(Some(password)) }
+}
+
+fn read_text() -> Result<String> {
+    let mut text = String::new();
+    let read = std::io::stdin().lock().read_to_string(&mut text);
+    read.map_err(|error| Failure::usage(format_args!("can't read a text from standard input: {error}")))?;
+    Ok(text)
+}
+
+async fn default_expires_in(server: &Server) -> Result<Duration> {
+    #[derive(Deserialize)]
+    struct Limits {
+        default_expires_in: u64,
+    }
+    let ask = async || {
+        let answer = server.ask(server.request(reqwest::Method::GET, "/api/v1/config")).await?;
+        answer.json::<Limits>().await.map_err(|error| server.unreachable(&error))
+    };
+    let limits = Backoff::first().insist(ask, |trouble, _| say(Failure::from(trouble.clone()))).await?;
+    Ok(Duration::from_secs(limits.default_expires_in))
+}
+
+/// Makes a share of the order, going on with what an earlier run of the same order began.
+async fn deliver(server: &Server, order: &Order) -> Result<(Share, Option<Kept>)> {
+    let progress = Progress::new("Sending", order.size());
+    let mut outcome = Err(Broken::Anew);
+    for _ in 0..=RESTARTS {
+        let kept = order.name(server).and_then(|name| Kept::open("send", &name));
+        let work = async {
+            match order.goes_on(server, kept, &progress).await? {
+                Ok((share, upload, parts, offset)) => Ok((share, send(server, &upload, &progress, parts, offset).await?)),
+                Err(kept) => {
+                    let (share, upload, parts) = order.begin(server, kept, &progress).await?;
+                    let sent = send(server, &upload, &progress, parts, 0).await;
+                    if matches!(&sent, Err(Broken::Failed(failure)) if failure.exit != Exit::Network) {
+                        give_up(server, &upload).await;
+                    }
+                    Ok((share, sent?))
+                }
+            }
+        };
+        outcome = work.await;
+        match &outcome {
+            Err(Broken::Anew) if !matches!(order.payload, Payload::Stdin) => {
+                progress.says("what was sent before can't be gone on with: beginning anew");
+                order.forget(server);
+            }
+            Err(Broken::Failed(failure)) if failure.exit != Exit::Network => order.forget(server),
+            _ => break,
+        }
+        if matches!(outcome, Err(Broken::Failed(_))) {
+            break;
+        }
+    }
+    progress.ends();
+    match outcome {
+        Ok((share, parts)) => Ok((share, parts.notes.kept)),
+        Err(Broken::Failed(failure)) => Err(failure),
+        Err(Broken::Anew) => {
+            Err(Failure::new(Exit::Network, "the server lost what was sent, and it can't be read again: send it anew"))
+        }
+    }
+}
+
+/// What an earlier run began, or the empty file to keep notes in.
+type GoesOn = std::result::Result<(Share, Upload, Parts, u64), Option<Kept>>;
+
+impl Order {
+    /// Plain bytes, where they are known.
+    fn size(&self) -> Option<u64> {
+        match &self.payload {
+            Payload::Files(found) => Some(found.iter().map(|file| file.stamp.size).sum()),
+            Payload::Text(text) => Some(text.len() as u64),
+            Payload::Stdin => None,
+        }
+    }
+
+    /// The same for the same order; `None` where what is sent can't be read again.
+    fn name(&self, server: &Server) -> Option<String> {
+        let Payload::Files(found) = &self.payload else { return None };
+        let files: Vec<_> = found.iter().map(|file| (file.path.as_os_str().as_encoded_bytes(), &file.name)).collect();
+        let terms = (&self.note, self.password.is_some(), self.expires_in.as_secs(), self.downloads);
+        let name = json!([server.origin.to_string(), files, terms]).to_string();
+        Some(Digest::of(name.as_bytes()).to_string()[..32].to_owned())
+    }
+
+    fn forget(&self, server: &Server) {
+        let kept = self.name(server).and_then(|name| Kept::open("send", &name));
+        kept.into_iter().for_each(|(kept, _)| kept.remove());
+    }
+
+    fn stamps(&self) -> Vec<Stamp> {
+        match &self.payload {
+            Payload::Files(found) => found.iter().map(|file| file.stamp).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn manifest(&self) -> Manifest {
+        let file = |name: &str, size| File { name: name.into(), media_type: String::new(), size, crc32: None, kind: None };
+        let files = match &self.payload {
+            Payload::Files(found) => found.iter().map(|found| file(&found.name, Some(found.stamp.size))).collect(),
+            Payload::Text(_) => {
+                let media_type = "text/plain; charset=utf-8".to_owned();
+                vec![File { media_type, kind: Some(Kind::Text), ..file("text.txt", self.size()) }]
+            }
+            Payload::Stdin => vec![file("stdin", None)],
+        };
+        Manifest { v: 1, files, note: self.note.clone() }
+    }
+
+    fn keys(&self, secret: &Token) -> Keys {
+        Keys::derive(&self.password.as_ref().map_or(*secret, |password| stretch(secret, password)))
+    }
+
+    fn parts(&self, keys: &Keys, salt: [u8; 16], manifest: Vec<u8>, notes: Notes) -> Parts {
+        let source = match &self.payload {
+            Payload::Files(found) => Source::Files(Files::new(found.clone())),
+            Payload::Text(text) => Source::Stream(Stream::new(std::io::Cursor::new(text.clone().into_bytes()))),
+            Payload::Stdin => Source::Stream(Stream::new(std::io::stdin())),
+        };
+        let layout = Layout::new(manifest.len(), self.size());
+        Parts { manifest, sealer: RecordSealer::new(&keys.content, salt), source, layout, notes }
+    }
+
+    /// Begins an upload under a new secret, and keeps what going on with it takes.
+    async fn begin(
+        &self,
+        server: &Server,
+        kept: Option<Kept>,
+        progress: &Progress,
+    ) -> std::result::Result<(Share, Upload, Parts), Broken> {
+        let (secret, salt) = (Token::random(), random());
+        let keys = self.keys(&secret);
+        let too_long = |_| Failure::usage("too many names for one share: send an archive of them instead");
+        let manifest = self.manifest().seal(&keys).map_err(too_long)?;
+        let terms = Terms {
+            manifest: manifest.len(),
+            verifier: keys.proof.verifier(),
+            password: self.password.is_some(),
+            expires_in: self.expires_in,
+            downloads: self.downloads,
+        };
+        let length = Layout::new(manifest.len(), self.size()).length;
+        let waits = |trouble: &_, pause| progress.waits(Failure::from(Clone::clone(trouble)), pause);
+        let upload = Backoff::first().insist(async || Upload::begin(server, &terms, length).await, waits).await?;
+        let (id, owner) = upload.names().ok_or_else(|| Failure::other("the server names no share"))?;
+        let begun = Begun {
+            records: RECORDS,
+            upload: upload.clone(),
+            secret: secret.to_string(),
+            verifier: keys.proof.verifier().to_string(),
+            salt: Token::from_bytes(salt).to_string(),
+            manifest: URL_SAFE_NO_PAD.encode(&manifest),
+            stamps: self.stamps(),
+        };
+        let kept = kept.and_then(|mut kept| keep(&mut kept, &begun).then_some(kept));
+        let parts = self.parts(&keys, salt, manifest, Notes::new(&[], kept));
+        Ok((Share { id, secret, owner }, upload, parts))
+    }
+
+    /// Takes up what an earlier run began, where there is something and it still fits.
+    async fn goes_on(
+        &self,
+        server: &Server,
+        kept: Option<(Kept, Vec<String>)>,
+        progress: &Progress,
+    ) -> std::result::Result<GoesOn, Broken> {
+        let Some((mut kept, lines)) = kept else { return Ok(Err(None)) };
+        let Some(begun) = lines.first().and_then(|line| serde_json::from_str::<Begun>(line).ok()) else {
+            return Ok(Err(kept.clear().is_ok().then_some(kept)));
+        };
+        let why = match self.reopened(&begun) {
+            Ok((share, keys, salt, manifest)) => {
+                let mut backoff = Backoff::first();
+                let offset = loop {
+                    match begun.upload.offset(server).await {
+                        Ok(offset) => break Some(offset),
+                        Err(trouble) => match pause(&mut backoff, &trouble) {
+                            Ok(pause) => {
+                                progress.waits(Failure::from(trouble), pause);
+                                tokio::time::sleep(pause).await;
+                            }
+                            Err(Broken::Anew) => break None,
+                            Err(broken) => return Err(broken),
+                        },
+                    }
+                };
+                if let Some(offset) = offset {
+                    let parts = self.parts(&keys, salt, manifest, Notes::new(&lines[1..], Some(kept)));
+                    let done = parts.layout.plain_before(offset);
+                    progress.says(format_args!("going on at {}", terminal::size(done)));
+                    return Ok(Ok((share, begun.upload, parts, offset)));
+                }
+                "the server no longer has what was sent before"
+            }
+            Err(why) => {
+                give_up(server, &begun.upload).await;
+                why
+            }
+        };
+        progress.says(format_args!("{why}: beginning anew"));
+        Ok(Err(kept.clear().is_ok().then_some(kept)))
+    }
+
+    /// Keys and all of what an earlier run began.
+    ///
+    /// # Errors
+    /// What is another now.
+    fn reopened(&self, begun: &Begun) -> std::result::Result<(Share, Keys, [u8; 16], Vec<u8>), &'static str> {
+        let odd = "what was kept of the last run can't be read";
+        if begun.records != RECORDS {
+            return Err(odd);
+        }
+        if begun.stamps != self.stamps() {
+            return Err("files changed since the last run");
+        }
+        let (secret, salt): (Token, Token) = begun.secret.parse().ok().zip(begun.salt.parse().ok()).ok_or(odd)?;
+        let manifest = URL_SAFE_NO_PAD.decode(&begun.manifest).map_err(|_| odd)?;
+        let (id, owner) = begun.upload.names().ok_or(odd)?;
+        let keys = self.keys(&secret);
+        if keys.proof.verifier().to_string() != begun.verifier {
+            return Err("the password is another than in the last run");
+        }
+        let sealed = Manifest::open(&keys, &manifest, self.size().unwrap_or(0));
+        if sealed.ok().as_ref() != Some(&self.manifest()) {
+            return Err(odd);
+        }
+        Ok((Share { id, secret, owner }, keys, *salt.as_bytes(), manifest))
+    }
+}
+
+/// Keeps what going on takes; says where that is not possible.
+fn keep(kept: &mut Kept, begun: &Begun) -> bool {
+    let line = serde_json::to_string(begun).map_err(std::io::Error::other);
+    let written = line.and_then(|line| kept.add(&line));
+    if let Err(error) = &written {
+        say(format_args!("can't keep notes ({error}): killed, it will begin anew"));
+    }
+    written.is_ok()
+}
+
+/// Tells the server that an upload is given up, if it listens.
+async fn give_up(server: &Server, upload: &Upload) {
+    let _ = tokio::time::timeout(FAREWELL, upload.abandon(server)).await;
+}
+
+/// Says where the share is.
+async fn announce(server: &Server, share: &Share, asked: &asked::Send) -> Result<()> {
+    let Share { id, secret, owner } = share;
+    let origin = &server.origin;
+    let (link, receipt) = (format!("{origin}/s/{id}#{secret}"), format!("{origin}/r/{id}#{owner}"));
+    if asked.json {
+        #[derive(Deserialize)]
+        struct Peeked {
+            expires_at: String,
+        }
+        let peek = async || {
+            let answer = server.ask(server.request(reqwest::Method::GET, &format!("/api/v1/shares/{id}"))).await?;
+            answer.json::<Peeked>().await.map_err(|error| server.unreachable(&error))
+        };
+        // Somebody may have been quick, or the network gone: the links are worth more than the time.
+        let expires_at = Backoff::first().insist(peek, |_, _| {}).await.ok().map(|peeked| peeked.expires_at);
+        terminal::print(json!({
+            "id": id.to_string(), "link": link, "plain_link": format!("{origin}/s/{id}/{secret}"), "receipt": receipt,
+            "owner_token": owner.to_string(), "expires_at": expires_at, "downloads": asked.downloads,
+        }))?;
+    } else {
+        terminal::print(&link)?;
+        say(format_args!("Receipt, for you alone: {receipt}"));
+    }
+    if asked.qr {
+        say(terminal::qr(&link)?);
+    }
+    if asked.copy {
+        let copied = terminal::copy(&link);
+        say(if copied { "Copied the link." } else { "Could not copy the link: there is no clipboard here." });
+    }
+    Ok(())
+}

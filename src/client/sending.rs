@@ -1,0 +1,236 @@
+//! Brings one upload to the server, through whatever the network does: waits, asks how far it is, and goes on.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::connection::{Problem, STALL, Server};
+use super::failure::Failure;
+use super::parts::{AT_ONCE, Ahead, Broken, Layout, Part, Parts};
+use super::retry::{Backoff, TRIES, Trouble};
+use super::terminal::Progress;
+use super::tus::Upload;
+
+/// Bytes that are handed to the connection at once.
+const PIECE: u64 = 256 * 1024;
+/// Least bytes of a request, where longer ones do not get through.
+const LEAST: u64 = 256 * 1024;
+/// So long may the answer take once all bytes have left: what lies in buffers goes on moving unseen.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// Why a request did not append.
+enum Stopped {
+    Trouble(Trouble),
+    Broken(Broken),
+    /// The server has other bytes than those that are held.
+    Moved,
+}
+
+impl From<Broken> for Stopped {
+    fn from(broken: Broken) -> Self {
+        Self::Broken(broken)
+    }
+}
+
+/// One upload under way.
+pub(super) struct Sending<'a> {
+    server: &'a Server,
+    upload: &'a Upload,
+    progress: &'a Progress,
+    layout: Layout,
+    ahead: Ahead,
+    /// Parts that the server may not have yet.
+    held: VecDeque<Part>,
+    /// Bytes that the server is known to have.
+    offset: u64,
+    backoff: Backoff,
+    /// Most bytes of the next request, and of any.
+    most: u64,
+    ceiling: u64,
+}
+
+/// Sends what the server does not have from `offset` on. Gives back what it was made of, once all of it is there.
+///
+/// # Errors
+/// [`Broken::Anew`] where this upload can't go on, and another can begin.
+pub(super) async fn send(
+    server: &Server,
+    upload: &Upload,
+    progress: &Progress,
+    mut parts: Parts,
+    mut offset: u64,
+) -> Result<Parts, Broken> {
+    let layout = parts.layout;
+    for _ in 0..TRIES {
+        let may_go_on = match layout.part_of(offset) {
+            part if parts.notes.has(part) => true,
+            // Nothing of this part has left.
+            part => layout.start_of(part) == offset,
+        };
+        if !may_go_on {
+            return Err(Broken::Anew);
+        }
+        progress.begins(layout.plain_before(offset));
+        let ahead = Ahead::start(parts, offset)?;
+        let (most, ceiling) = (u64::MAX, u64::MAX);
+        let (held, backoff) = (VecDeque::new(), Backoff::patient());
+        let mut sending = Sending { server, upload, progress, layout, ahead, held, offset, backoff, most, ceiling };
+        match sending.run().await {
+            Ok(()) => return sending.ahead.stop().ok_or_else(|| Failure::other("the sealing thread has ended").into()),
+            Err(Stopped::Broken(broken)) => return Err(broken),
+            // Only files can be read again.
+            Err(_) if layout.length.is_none() => return Err(Broken::Anew),
+            Err(_) => {}
+        }
+        offset = sending.ask().await?;
+        parts = sending.ahead.stop().ok_or(Broken::Anew)?;
+    }
+    Err(Broken::Anew)
+}
+
+impl Sending<'_> {
+    async fn run(&mut self) -> Result<(), Stopped> {
+        while self.layout.length.is_none_or(|length| self.offset < length) {
+            let (from, left) = (self.offset, Cell::new(0));
+            match self.request(&left).await {
+                Ok(offset) => {
+                    self.reached(offset)?;
+                    self.most = self.most.saturating_mul(2).min(self.ceiling);
+                }
+                Err(Stopped::Trouble(trouble)) => {
+                    let foreign = |problem: &Problem| problem.status == 413 && problem.code.is_none();
+                    let too_long = matches!(&trouble, Trouble::Refused(problem) if foreign(problem)) && left.get() > LEAST;
+                    if too_long {
+                        self.ceiling = LEAST.max(left.get() / 2);
+                    } else {
+                        self.wait(trouble).await?;
+                    }
+                    let offset = self.ask().await?;
+                    self.reached(offset)?;
+                    // What stands between may pass on short requests only, or only those that come whole.
+                    if too_long || (left.get() > 0 && self.offset == from) {
+                        self.most = LEAST.max(self.ceiling.min(left.get() / 4));
+                    }
+                }
+                Err(stopped) => return Err(stopped),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends some parts, from the offset on; gives the offset reached. `left` is how many bytes left at the most.
+    async fn request(&mut self, left: &Cell<u64>) -> Result<u64, Stopped> {
+        if self.held.is_empty() {
+            self.held.push_back(self.ahead.next().await?);
+        }
+        let (from, first) = (self.offset, self.layout.part_of(self.offset));
+        let held = self.held.back().map_or(from, Part::end);
+        let end = match self.layout.length {
+            Some(length) => length.min(self.layout.start_of(first + AT_ONCE)),
+            // How long a stream is shows with its last part.
+            None => held,
+        };
+        let end = end.min(from.saturating_add(self.most));
+        let whole = self.held.back().filter(|part| self.layout.length.is_none() && part.last).map(Part::end);
+        let moved = Cell::new(Instant::now());
+        let (feed, pieces) = mpsc::channel(1);
+        let mut answer = Box::pin(self.upload.append(self.server, (from, end - from), whole, pieces));
+        let (held, ahead) = (&mut self.held, &mut self.ahead);
+        let mut pump = Box::pin(async {
+            let (mut at, mut number) = (from, 0);
+            while at < end {
+                if number == held.len() {
+                    held.push_back(ahead.next().await?);
+                }
+                let part = &held[number];
+                let until = (at + PIECE).min(end).min(part.end());
+                let piece = part.bytes.slice((at - part.offset) as usize..(until - part.offset) as usize);
+                if feed.send(piece).await.is_err() {
+                    break;
+                }
+                number += usize::from(until == part.end());
+                at = until;
+                left.set(at - from);
+                moved.set(Instant::now());
+                self.progress.at(self.layout.plain_before(at));
+            }
+            drop(feed);
+            Ok::<_, Broken>(())
+        });
+        let mut pumped = false;
+        loop {
+            let patience = if pumped { ANSWER } else { STALL };
+            tokio::select! {
+                answer = &mut answer => return answer.map_err(Stopped::Trouble),
+                fed = &mut pump, if !pumped => {
+                    fed?;
+                    pumped = true;
+                }
+                () = sleep_until(moved.get() + patience) => {
+                    if moved.get().elapsed() >= patience {
+                        return Err(Stopped::Trouble(Trouble::Unreachable(format!("{}: nothing moves", self.server.origin))));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The server has the bytes before `offset`.
+    fn reached(&mut self, offset: u64) -> Result<(), Stopped> {
+        let known = self.held.front().map_or(self.offset, |part| part.offset.min(self.offset));
+        let sent = self.held.back().map_or(self.offset, Part::end);
+        if offset < known || offset > sent {
+            return Err(Stopped::Moved);
+        }
+        let mut last = false;
+        while self.held.front().is_some_and(|part| part.end() <= offset) {
+            let Some(part) = self.held.pop_front() else { break };
+            last |= part.last;
+            self.ahead.recycle(part);
+        }
+        if last {
+            self.layout.length = Some(offset);
+        }
+        if offset > self.offset {
+            self.backoff.reset();
+        }
+        self.offset = offset;
+        Ok(())
+    }
+
+    /// Asks the server how many bytes it has, until it says so.
+    async fn ask(&mut self) -> Result<u64, Broken> {
+        loop {
+            match self.upload.offset(self.server).await {
+                Ok(offset) => return Ok(offset),
+                Err(trouble) => self.wait(trouble).await?,
+            }
+        }
+    }
+
+    /// Waits until it may be tried again.
+    async fn wait(&mut self, trouble: Trouble) -> Result<(), Broken> {
+        let pause = pause(&mut self.backoff, &trouble)?;
+        self.progress.waits(Failure::from(trouble), pause);
+        sleep(pause).await;
+        Ok(())
+    }
+}
+
+/// How long to wait after what happened to an upload.
+///
+/// # Errors
+/// [`Broken::Anew`] where the server has lost it.
+pub(super) fn pause(backoff: &mut Backoff, trouble: &Trouble) -> Result<Duration, Broken> {
+    match trouble {
+        Trouble::Refused(Problem { status: 404 | 410, code: Some(_), .. }) => Err(Broken::Anew),
+        // Another connection of this upload still ends, or a proxy gave ours up: its offset tells.
+        Trouble::Refused(Problem { status: 400 | 409, code: Some(_), .. }) if backoff.failures < TRIES => {
+            Ok(backoff.next(&Trouble::Unreachable("the server is still busy with what came before".to_owned()))?)
+        }
+        trouble => Ok(backoff.next(trouble)?),
+    }
+}
