@@ -91,7 +91,8 @@ impl Cli {
 
 /// Adds the server's settings to a command; `everywhere`: to all below it too.
 fn with_settings(command: clap::Command, everywhere: bool) -> clap::Command {
-    Config::augment_args(command).mut_args(|arg| {
+    let about = command.get_about().cloned();
+    Config::augment_args(command).about(about.unwrap_or_default()).mut_args(|arg| {
         let empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
         let arg = if everywhere { arg.global(true) } else { arg };
         if empty { arg.env(None::<&str>) } else { arg }
@@ -132,7 +133,22 @@ pub fn man(command: Option<&str>) -> anyhow::Result<()> {
             found.ok_or_else(|| anyhow::anyhow!("there is no command {name}: see onetimeshare --help"))?
         }
     };
+    let is_client = page.get_after_help().is_some();
+    let man = clap_mangen::Man::new(page).source(concat!("onetimeshare ", env!("CARGO_PKG_VERSION")));
     let mut roff = Vec::new();
-    clap_mangen::Man::new(page).render(&mut roff)?;
+    man.render_title(&mut roff)?;
+    man.render_name_section(&mut roff)?;
+    man.render_synopsis_section(&mut roff)?;
+    man.render_description_section(&mut roff)?;
+    man.render_options_section(&mut roff)?;
+    if command.is_none() {
+        man.render_subcommands_section(&mut roff)?;
+    }
+    if is_client {
+        writeln!(roff, ".SH \"EXIT STATUS\"")?;
+        for (code, meaning) in client::EXITS.lines().skip(1).filter_map(|line| line.trim().split_once(' ')) {
+            writeln!(roff, ".TP\n{code}\n{}", meaning.trim())?;
+        }
+    }
     Ok(std::io::stdout().write_all(&roff)?)
 }

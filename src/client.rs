@@ -58,7 +58,7 @@ fn run(command: impl Future<Output = Result<()>>) -> ExitCode {
             done = command => done,
             () = interrupted() => {
                 terminal.restore();
-                Err(Failure::new(Exit::Interrupted, "stopped: the same command goes on where this one was"))
+                Err(Failure::new(Exit::Interrupted, "stopped; a transfer that was under way goes on with the same command"))
             }
         }
     });

@@ -89,7 +89,11 @@ impl Arriving {
         let (done, joined) = tokio::sync::oneshot::channel();
         // Writing may take long; whoever interrupts must be heard meanwhile.
         thread::spawn(move || _ = done.send(thread.join()));
-        joined.await.ok().and_then(std::result::Result::ok).ok_or_else(|| Failure::other("the unsealing thread has ended"))
+        joined
+            .await
+            .ok()
+            .and_then(std::result::Result::ok)
+            .ok_or_else(|| Failure::other("the unsealing thread has ended"))
     }
 }
 
@@ -103,7 +107,10 @@ impl Block {
 impl Arrival {
     fn take(&mut self, block: &mut Block) -> Result<()> {
         for (record, sealed) in (block.first..).zip(block.bytes.chunks_mut(RECORD)) {
-            let length = self.opener.open(record, sealed).map_err(|error| Failure::corrupt(format_args!("record {record}: {error}")))?;
+            let length = self
+                .opener
+                .open(record, sealed)
+                .map_err(|error| Failure::corrupt(format_args!("record {record}: {error}")))?;
             let at = record * PLAIN_RECORD as u64;
             match &mut self.sink {
                 Sink::Files(parts) => parts.write(at, &sealed[..length])?,

@@ -48,7 +48,11 @@ impl Server {
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT)
             .http1_only();
-        if let Some(path) = reach.ca.clone().or_else(configured_ca) {
+        let authority = match &reach.ca {
+            Some(path) => Some(path.clone()),
+            None => configured()?.ca,
+        };
+        if let Some(path) = authority {
             let pem = std::fs::read(&path).map_err(|error| Failure::disk(&path, &error))?;
             let none = || Failure::usage(format_args!("{}: no certificate in PEM form", path.display()));
             let authorities = Certificate::from_pem_bundle(&pem).ok().filter(|found| !found.is_empty());
@@ -104,13 +108,20 @@ impl From<Problem> for Failure {
         match problem.code.as_deref() {
             Some("gone") => {
                 let at = problem.at.map_or(String::new(), |at| format!(" at {at}"));
-                Self::new(Exit::Gone, match problem.reason.as_deref() {
-                    Some("claimed" | "finished") => format!("gone: somebody took it{at}; if that was not you, tell the sender"),
-                    Some("lapsed") => format!("gone: somebody began to take it, and stopped{at}; ask the sender for it again"),
-                    Some("revoked") => format!("gone: the sender withdrew it{at}"),
-                    Some("expired") => format!("gone: it waited until then{at}; ask the sender for it again"),
-                    _ => detail,
-                })
+                Self::new(
+                    Exit::Gone,
+                    match problem.reason.as_deref() {
+                        Some("claimed" | "finished") => {
+                            format!("gone: somebody took it{at}; if that was not you, tell the sender")
+                        }
+                        Some("lapsed") => {
+                            format!("gone: somebody began to take it, and stopped{at}; ask the sender for it again")
+                        }
+                        Some("revoked") => format!("gone: the sender withdrew it{at}"),
+                        Some("expired") => format!("gone: it waited until then{at}; ask the sender for it again"),
+                        _ => detail,
+                    },
+                )
             }
             Some("not_found") => Self::new(
                 Exit::Gone,
@@ -170,8 +181,4 @@ fn configured() -> Result<Configured> {
 /// Where the file is there and can't be understood.
 pub(super) fn configured_server() -> Result<Option<String>> {
     Ok(configured()?.server)
-}
-
-fn configured_ca() -> Option<PathBuf> {
-    configured().ok()?.ca
 }

@@ -22,7 +22,8 @@ impl Origin {
     /// Where it is none, or is on another machine without TLS.
     pub(super) fn parse(address: &str, insecure: bool) -> Result<Self> {
         let url = reqwest::Url::parse(address.trim()).ok().filter(|url| url.has_host());
-        let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.path() == "/" && url.query().is_none());
+        let url =
+            url.filter(|url| matches!(url.scheme(), "http" | "https") && url.path() == "/" && url.query().is_none());
         let none = || Failure::usage(format_args!("{address} is no server: write it like https://send.example.org"));
         let url = url.ok_or_else(none)?;
         if url.scheme() == "http" && !insecure && !is_here(&url) {
@@ -114,10 +115,14 @@ mod tests {
 
     #[test]
     fn plain_http_is_for_this_machine() {
-        for here in ["http://127.0.0.1:8080", "http://localhost", "http://[::1]:1", "http://a.localhost/", "https://a.example"] {
+        for here in
+            ["http://127.0.0.1:8080", "http://localhost", "http://[::1]:1", "http://a.localhost/", "https://a.example"]
+        {
             assert!(Origin::parse(here, false).is_ok(), "{here}");
         }
-        for elsewhere in ["http://a.example", "http://10.0.0.1:8080", "http://localhost.example", "http://127.0.0.1.example"] {
+        for elsewhere in
+            ["http://a.example", "http://10.0.0.1:8080", "http://localhost.example", "http://127.0.0.1.example"]
+        {
             assert!(Origin::parse(elsewhere, false).is_err(), "{elsewhere}");
             assert!(Origin::parse(elsewhere, true).is_ok(), "{elsewhere}");
         }

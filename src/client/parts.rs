@@ -17,10 +17,12 @@ use crate::share::Digest;
 
 /// Records of a part: 3 MiB. Noting smaller ones would take longer than sealing them.
 pub(super) const RECORDS: u64 = 12;
+/// Its bytes, but for the first, which has the manifest before them.
+const PART: usize = RECORDS as usize * RECORD;
 /// Parts of one request at the most. They are held until the server has them.
 pub(super) const AT_ONCE: u64 = 4;
-/// Parts that are held, that waits to be sent, and that is being sealed.
-const BUFFERS: u64 = AT_ONCE + 2;
+/// Parts that are held, and one that is sealed meanwhile.
+const BUFFERS: u64 = AT_ONCE + 1;
 
 /// Why there is no next part.
 #[derive(Debug, Clone)]
@@ -136,7 +138,8 @@ impl Parts {
     fn seal(&mut self, index: u64, mut buffer: BytesMut) -> Result<Part, Broken> {
         let mut at = 0;
         if index == 0 {
-            buffer.clear();
+            // Grown, it would be twice as large.
+            buffer = BytesMut::with_capacity(self.manifest.len() + HEADER + PART);
             buffer.extend_from_slice(&self.manifest);
             buffer.extend_from_slice(&self.sealer.header());
             at = buffer.len();
@@ -174,7 +177,7 @@ impl Ahead {
         }
         let (sealed, ready) = mpsc::channel(1);
         let (free, buffers) = blocking::channel();
-        (0..BUFFERS).for_each(|_| _ = free.send(BytesMut::new()));
+        (0..BUFFERS).for_each(|_| _ = free.send(BytesMut::with_capacity(PART)));
         let thread = thread::spawn(move || {
             for index in first.. {
                 let Ok(buffer) = buffers.recv() else { break };
@@ -197,7 +200,7 @@ impl Ahead {
 
     /// The server has the part: its buffer may be used again.
     pub(super) fn recycle(&self, part: Part) {
-        let buffer = part.bytes.try_into_mut().unwrap_or_default();
+        let buffer = part.bytes.try_into_mut().unwrap_or_else(|_| BytesMut::with_capacity(PART));
         let _ = self.free.send(buffer);
     }
 

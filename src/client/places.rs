@@ -10,7 +10,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, fstatvfs, mkdirat, open, openat, renameat, renameat_with, statat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, RenameFlags, fstatvfs, mkdirat, open, openat, renameat, renameat_with, statat,
+};
 use rustix::io::Errno;
 
 use super::failure::{Exit, Failure, Result};
@@ -40,6 +42,8 @@ pub(super) struct Places {
 }
 
 struct Place {
+    /// Its number in the manifest.
+    number: usize,
     /// Relative, with `/`, harmless.
     path: String,
     /// Where its bytes begin in the content.
@@ -67,20 +71,22 @@ impl Places {
     pub(super) fn new(folder: Folder, manifest: &Manifest) -> Self {
         let safe: Vec<String> = manifest.files.iter().map(|file| names::safe_path(&file.name)).collect();
         let mut size = 0;
-        let place = |(path, file): (String, &crate::seal::File)| {
+        let place = |(number, (path, file)): (usize, (String, &crate::seal::File))| {
             let start = size;
             size += file.size.unwrap_or(0);
-            Place { path, start, size: file.size.unwrap_or(0) }
+            Place { number, path, start, size: file.size.unwrap_or(0) }
         };
         let unique = names::unique(safe.iter().map(String::as_str));
-        let places = unique.into_iter().zip(&manifest.files).map(place).collect();
+        let places = unique.into_iter().zip(&manifest.files).enumerate().map(place).collect();
         Self { folder, places, size }
     }
 
     /// The paths, as the user may type them.
     pub(super) fn paths(&self) -> impl Iterator<Item = String> {
         let below = |place: &Place| self.folder.path.join(&place.path);
-        self.places.iter().map(move |place| below(place).strip_prefix("./").map_or(below(place), Path::to_owned).display().to_string())
+        self.places.iter().map(move |place| {
+            below(place).strip_prefix("./").map_or(below(place), Path::to_owned).display().to_string()
+        })
     }
 
     /// What is already there under one of the names.
@@ -112,7 +118,12 @@ impl Places {
         }
         let (free, missing) = (terminal::size(free), terminal::size(missing));
         let folder = self.folder.path.display();
-        Err(Failure::new(Exit::Full, format_args!("{folder} has room for {free}, and {missing} are to come: make room, or name another folder with -o")))
+        Err(Failure::new(
+            Exit::Full,
+            format_args!(
+                "{folder} has room for {free}, and {missing} are to come: make room, or name another folder with -o"
+            ),
+        ))
     }
 
     /// The handle of the folder that a file goes to; `None` where it is missing and not to be made.
@@ -141,13 +152,25 @@ impl Places {
         self.parent(place, true)?.ok_or_else(|| self.failed(place, Errno::NOENT))
     }
 
+    /// All of the disk at once: file by file, ten thousand small ones would take a minute.
+    fn sync(&self) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        rustix::fs::syncfs(&self.folder.handle)?;
+        #[cfg(not(target_os = "linux"))]
+        rustix::fs::sync();
+        Ok(())
+    }
+
     fn failed(&self, place: &Place, error: Errno) -> Failure {
         Failure::disk(&self.folder.path.join(&place.path), &error.into())
     }
 
     fn in_the_way(&self, path: &str, what: &str) -> Failure {
         let path = self.folder.path.join(path);
-        Failure::other(format_args!("{} can't be made: {what}: move it away, or name another folder with -o", path.display()))
+        Failure::other(format_args!(
+            "{} can't be made: {what}: move it away, or name another folder with -o",
+            path.display()
+        ))
     }
 }
 
@@ -168,9 +191,9 @@ impl Parts {
         &self.places
     }
 
-    /// `report.pdf.1b4f0e98.part`
+    /// `report.pdf.1b4f0e98-0.part`: its number tells apart names that are the same once they are cut.
     fn name(&self, place: &Place) -> String {
-        let end = format!(".{}.part", self.tag);
+        let end = format!(".{}-{}.part", self.tag, place.number);
         let name = place.split().1;
         format!("{}{end}", &name[..name.floor_char_boundary(NAME_MAX - end.len())])
     }
@@ -178,7 +201,7 @@ impl Parts {
     /// How many bytes an earlier run wrote, from the front without a gap.
     pub(super) fn present(&self) -> Result<u64> {
         let mut present = 0;
-        for place in &self.places.places {
+        for place in self.places.places.iter().filter(|place| place.size > 0) {
             let Some(folder) = self.places.parent(place, false)? else { break };
             let Ok(found) = statat(&folder, self.name(place).as_str(), AtFlags::SYMLINK_NOFOLLOW) else { break };
             let length = u64::try_from(found.st_size).unwrap_or(0).min(place.size);
@@ -188,6 +211,22 @@ impl Parts {
             }
         }
         Ok(present)
+    }
+
+    /// Takes away what an earlier run wrote from an offset of the content on.
+    pub(super) fn cut(&self, at: u64) -> Result<()> {
+        for place in self.places.places.iter().filter(|place| place.start + place.size > at) {
+            let Some(folder) = self.places.parent(place, false)? else { continue };
+            let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            match openat(&folder, self.name(place).as_str(), flags, Mode::empty()) {
+                Ok(file) => File::from(file)
+                    .set_len(at.saturating_sub(place.start))
+                    .map_err(|error| Failure::disk(&self.places.folder.path.join(&place.path), &error))?,
+                Err(Errno::NOENT) => {}
+                Err(error) => return Err(self.places.failed(place, error)),
+            }
+        }
+        Ok(())
     }
 
     /// Writes bytes at an offset of the content.
@@ -206,7 +245,6 @@ impl Parts {
 
     fn file(&mut self, index: usize) -> Result<&File> {
         if self.open.as_ref().is_none_or(|(open, _)| *open != index) {
-            self.sync()?;
             self.open = Some((index, self.make(index)?));
         }
         self.open.as_ref().map(|(_, file)| file).ok_or_else(|| Failure::other("no file is open"))
@@ -221,21 +259,19 @@ impl Parts {
     }
 
     /// What was written so far outlives a power cut.
-    pub(super) fn sync(&mut self) -> Result<()> {
-        let Some((index, file)) = &self.open else { return Ok(()) };
-        file.sync_data().map_err(|error| Failure::disk(Path::new(&self.places.places[*index].path), &error))
+    pub(super) fn sync(&self) -> Result<()> {
+        let failed = |error: io::Error| Failure::disk(&self.places.folder.path, &error);
+        match (&self.open, &self.places.places[..]) {
+            (Some((_, file)), [_]) => file.sync_data().map_err(failed),
+            _ => self.places.sync().map_err(failed),
+        }
     }
 
     /// All bytes are here and verified: makes the files that have none, and everything durable.
     pub(super) fn complete(&mut self) -> Result<()> {
-        self.sync()?;
-        self.open = None;
-        for index in 0..self.places.places.len() {
-            let place = &self.places.places[index];
-            let file = if place.size == 0 { Some(self.make(index)?) } else { None };
-            file.map_or(Ok(()), |file| file.sync_all()).map_err(|error| Failure::disk(Path::new(&place.path), &error))?;
-        }
-        Ok(())
+        let places = &self.places.places;
+        (0..places.len()).filter(|&index| places[index].size == 0).try_for_each(|index| self.make(index).map(drop))?;
+        self.sync()
     }
 
     /// Gives the files their names; those that have them already stay. `over`: what is there may be replaced.
@@ -244,25 +280,35 @@ impl Parts {
             let (folder, part, name) = (self.places.made_parent(place)?, self.name(place), place.split().1);
             let renamed = match over {
                 true => renameat(&folder, part.as_str(), &folder, name),
-                false => renameat_with(&folder, part.as_str(), &folder, name, RenameFlags::NOREPLACE).or_else(|error| match error {
-                    // A file system that can't: what is there is looked for first.
-                    Errno::INVAL | Errno::NOSYS => match statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-                        Ok(_) => Err(Errno::EXIST),
-                        Err(_) => renameat(&folder, part.as_str(), &folder, name),
-                    },
-                    error => Err(error),
-                }),
+                false => {
+                    renameat_with(&folder, part.as_str(), &folder, name, RenameFlags::NOREPLACE).or_else(|error| {
+                        match error {
+                            // A file system that can't: what is there is looked for first.
+                            Errno::INVAL | Errno::NOSYS => match statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+                                Ok(_) => Err(Errno::EXIST),
+                                Err(_) => renameat(&folder, part.as_str(), &folder, name),
+                            },
+                            error => Err(error),
+                        }
+                    })
+                }
             };
             match renamed {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(Errno::EXIST) => {
-                    return Err(self.places.in_the_way(&place.path, &format!("something of that name came meanwhile (all of it is in {part})")));
+                    return Err(self.places.in_the_way(
+                        &place.path,
+                        &format!("something of that name came meanwhile (all of it is in {part})"),
+                    ));
                 }
                 Err(error) => return Err(self.places.failed(place, error)),
             }
-            // Where the folder's own entry can't be made durable, the file still is.
-            let _ = rustix::fs::fsync(&folder);
         }
+        // Where names can't be made durable, the files still are.
+        let _ = match &self.places.places[..] {
+            [only] => rustix::fs::fsync(self.places.made_parent(only)?).map_err(io::Error::from),
+            _ => self.places.sync(),
+        };
         Ok(())
     }
 }

@@ -51,7 +51,9 @@ impl Receipt {
         match self.state.as_str() {
             "uploading" => "uploading: it is not complete yet".into(),
             "ready" if self.claims.is_empty() => format!("ready: it waits for its recipient until {until}"),
-            "ready" => format!("ready: taken {} of {} times, it waits until {until}", self.claims.len(), self.downloads),
+            "ready" => {
+                format!("ready: taken {} of {} times, it waits until {until}", self.claims.len(), self.downloads)
+            }
             "claimed" => "claimed: it is on its way".into(),
             "finished" => "finished: it arrived, and is gone from the server".into(),
             "lapsed" => "lapsed: somebody began to take it, and never said that it arrived".into(),
@@ -189,8 +191,10 @@ async fn look(
     let opened = timeout(SILENCE, server.open(request)).await;
     let silent = || Ended::Trouble(Trouble::Unreachable(format!("{} does not answer", server.origin)));
     let answer = opened.map_err(|_| silent())?.map_err(Ended::Trouble)?;
-    let boundary = header(answer.headers(), "content-type").and_then(|media_type| Some(media_type.split_once("boundary=")?.1.to_owned()));
-    let boundary = boundary.ok_or_else(|| Ended::Failed(Failure::other("the server sends no receipts: is it a OneTimeShare server?")))?;
+    let boundary = header(answer.headers(), "content-type")
+        .and_then(|media_type| Some(media_type.split_once("boundary=")?.1.to_owned()));
+    let boundary = boundary
+        .ok_or_else(|| Ended::Failed(Failure::other("the server sends no receipts: is it a OneTimeShare server?")))?;
     let mut parts = Box::pin(multipart_stream::parse(answer.bytes_stream(), &boundary));
     // Silence and a cut are the same: whatever was missed is told anew.
     while let Ok(Some(Ok(part))) = timeout(SILENCE, parts.next()).await {

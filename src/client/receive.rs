@@ -104,7 +104,8 @@ impl Offer {
     /// Takes up a claim of an earlier run.
     async fn go_on(&self, asked: &asked::Receive, mut going: Going) -> Result<()> {
         let claim: Token = going.state.claim.parse().map_err(|_| Failure::other("what was kept can't be read"))?;
-        let (keys, granted) = self.unlocked(asked, going.state.password, async |keys| self.claim(keys, &claim).await).await?;
+        let (keys, granted) =
+            self.unlocked(asked, going.state.password, async |keys| self.claim(keys, &claim).await).await?;
         let grant = match granted {
             Ok(grant) => grant,
             Err(Trouble::Refused(problem)) if problem.code.as_deref() == Some("gone") && going.state.verified => {
@@ -122,7 +123,10 @@ impl Offer {
         };
         let manifest = manifest(&keys, &grant.manifest, grant.size)?;
         let mut sink = self.sink(asked, &manifest, &claim)?;
-        if !going.state.verified && let Sink::Files(parts) = &mut sink && !going.state.over {
+        if !going.state.verified
+            && let Sink::Files(parts) = &mut sink
+            && !going.state.over
+        {
             going.state.over = may_replace(parts.places()).await?;
         }
         self.fetch(&keys, &grant, sink, going).await
@@ -160,7 +164,14 @@ impl Offer {
                 return Err(failure);
             }
         };
-        let state = State { claim: claim.to_string(), password: peeked.password, over, boot: boot(), synced: 0, verified: false };
+        let state = State {
+            claim: claim.to_string(),
+            password: peeked.password,
+            over,
+            boot: boot(),
+            synced: 0,
+            verified: false,
+        };
         let mut going = Going { kept, state };
         // From here on the claim may be granted, whatever happens.
         going.note(|_| {});
@@ -209,7 +220,8 @@ impl Offer {
                 false => Keys::derive(&self.secret),
             };
             let done = act(&keys).await?;
-            let wrong = matches!(&done, Err(Trouble::Refused(problem)) if problem.code.as_deref() == Some("wrong_proof"));
+            let wrong =
+                matches!(&done, Err(Trouble::Refused(problem)) if problem.code.as_deref() == Some("wrong_proof"));
             if !wrong || !password || asked.password_stdin || number == TRIES {
                 return Ok((keys, done));
             }
@@ -250,9 +262,10 @@ impl Offer {
         let size = manifest.files.iter().filter_map(|file| file.size).sum::<u64>();
         match (&asked.output, &manifest.files[..]) {
             (Some(dash), [_]) if dash == Path::new("-") => Ok(Sink::Pipe),
-            (Some(dash), files) if dash == Path::new("-") => {
-                Err(Failure::usage(format_args!("it holds {} files, and a pipe takes one: name a folder with -o", files.len())))
-            }
+            (Some(dash), files) if dash == Path::new("-") => Err(Failure::usage(format_args!(
+                "it holds {} files, and a pipe takes one: name a folder with -o",
+                files.len()
+            ))),
             (None, [file]) if file.kind == Some(Kind::Text) && size <= TEXT_MAX => Ok(Sink::Text(Vec::new())),
             (folder, _) => {
                 let folder = folder.clone().unwrap_or_else(|| PathBuf::from("."));
@@ -269,7 +282,8 @@ impl Offer {
             (sink, going)
         } else {
             let progress = Progress::new("Receiving", Some(plain));
-            let claimed = Claimed { server: &self.server, location: location.clone(), size: grant.size, progress: &progress };
+            let claimed =
+                Claimed { server: &self.server, location: location.clone(), size: grant.size, progress: &progress };
             let present = match &sink {
                 Sink::Files(parts) if going.state.boot.is_some() && going.state.boot == boot() => parts.present()?,
                 Sink::Files(parts) => parts.present()?.min(going.state.synced),
@@ -277,6 +291,7 @@ impl Offer {
             };
             if let Sink::Files(parts) = &sink {
                 parts.places().fits(present)?;
+                parts.cut(present)?;
             }
             // The last record is always fetched: it says that it is the last.
             let records = plain.div_ceil(PLAIN_RECORD as u64).max(1);
@@ -314,7 +329,9 @@ impl Offer {
                 parts.places().paths().try_for_each(terminal::print)
             }
             Sink::Text(text) => show(&text),
-            Sink::Pipe => std::io::stdout().flush().map_err(|error| Failure::other(format_args!("can't write to stdout: {error}"))),
+            Sink::Pipe => std::io::stdout()
+                .flush()
+                .map_err(|error| Failure::other(format_args!("can't write to stdout: {error}"))),
         }
     }
 
@@ -362,7 +379,10 @@ async fn ask_password(asked: &asked::Receive) -> Result<String> {
         return line.ok_or_else(|| Failure::usage("no password on standard input"));
     }
     if !terminal::is_there() {
-        return Err(Failure::new(Exit::Password, "it has a password, and there is no terminal to ask on: use --password-stdin"));
+        return Err(Failure::new(
+            Exit::Password,
+            "it has a password, and there is no terminal to ask on: use --password-stdin",
+        ));
     }
     terminal::password("Password: ").await
 }
@@ -386,7 +406,11 @@ async fn agree(manifest: &Manifest, peeked: &Peeked) -> Result<()> {
         Some(left) if left > 1 => format!("It can be taken {left} times, until {}. Receive it?", peeked.expires_at),
         _ => format!("It can be taken once, until {}. Receive it?", peeked.expires_at),
     };
-    if terminal::agrees(&question, true).await? { Ok(()) } else { Err(Failure::other("left where it is: nothing was taken")) }
+    if terminal::agrees(&question, true).await? {
+        Ok(())
+    } else {
+        Err(Failure::other("left where it is: nothing was taken"))
+    }
 }
 
 /// Whether what is there may be replaced, where there is anything.
@@ -399,7 +423,9 @@ async fn may_replace(places: &Places) -> Result<bool> {
     let others = if taken.len() > 1 { format!(" (and {} more)", taken.len() - 1) } else { String::new() };
     let advice = "move it away, or name another folder with -o";
     if !terminal::is_there() {
-        return Err(Failure::other(format_args!("{first}{others} is already there, and is not overwritten unasked: {advice}")));
+        return Err(Failure::other(format_args!(
+            "{first}{others} is already there, and is not overwritten unasked: {advice}"
+        )));
     }
     match terminal::agrees(&format!("{first}{others} is already there. Overwrite it?"), false).await? {
         true => Ok(true),

@@ -29,7 +29,8 @@ impl Trouble {
         match self {
             Self::Unreachable(_) => true,
             Self::Refused(problem) => match problem.status {
-                429 => problem.retry_after.is_some(),
+                // Wrong passwords are no trouble that passes: whoever types them is told.
+                429 => problem.retry_after.is_some() && problem.code.as_deref() != Some("too_many_attempts"),
                 408 | 423 | 425 => true,
                 501 | 505 | 507 | 511 => false,
                 502.. => true,
@@ -86,15 +87,16 @@ impl Backoff {
     pub(super) fn next(&mut self, trouble: &Trouble) -> Result<Duration> {
         let since = *self.since.get_or_insert_with(Instant::now);
         let patience = match trouble {
-            Trouble::Unreachable(_) => self.patience,
-            Trouble::Refused(_) => self.patience.max(Duration::from_secs(60)),
+            // A server that is there and knows its business may soon do better.
+            Trouble::Refused(Problem { code: Some(_), .. }) => self.patience.max(Duration::from_secs(60)),
+            _ => self.patience,
         };
         if !trouble.passes(self.failures) || since.elapsed() >= patience {
             return Err(trouble.clone().into());
         }
         self.failures += 1;
         if let Trouble::Refused(Problem { retry_after: Some(after), .. }) = trouble {
-            return Ok(*after);
+            return if *after <= patience { Ok(*after) } else { Err(trouble.clone().into()) };
         }
         let ceiling = SHORTEST.saturating_mul(1 << self.failures.min(10)).min(LONGEST);
         let share = f64::from(u16::from_ne_bytes(random())) / f64::from(u16::MAX);

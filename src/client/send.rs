@@ -15,12 +15,12 @@ use super::failure::{Exit, Failure, Result};
 use super::kept::Kept;
 use super::link::Origin;
 use super::parts::{Broken, Layout, Notes, Parts, RECORDS};
+use super::receipt;
 use super::retry::Backoff;
 use super::sending::{pause, send};
 use super::sources::{self, Files, Found, Source, Stamp, Stream};
 use super::terminal::{self, Progress, say};
 use super::tus::{Terms, Upload};
-use super::receipt;
 use crate::seal::{File, Keys, Kind, Manifest, RecordSealer, stretch};
 use crate::share::{Digest, ShareId, Token, random};
 
@@ -119,7 +119,11 @@ async fn password(asked: &asked::Send) -> Result<Option<String>> {
     } else {
         return Ok(None);
     };
-    if password.is_empty() { Err(Failure::usage("the password is empty: give one, or none")) } else { Ok(Some(password)) }
+    if password.is_empty() {
+        Err(Failure::usage("the password is empty: give one, or none"))
+    } else {
+        Ok(Some(password))
+    }
 }
 
 fn read_text() -> Result<String> {
@@ -150,7 +154,9 @@ async fn deliver(server: &Server, order: &Order) -> Result<(Share, Option<Kept>)
         let kept = order.name(server).and_then(|name| Kept::open("send", &name));
         let work = async {
             match order.goes_on(server, kept, &progress).await? {
-                Ok((share, upload, parts, offset)) => Ok((share, send(server, &upload, &progress, parts, offset).await?)),
+                Ok((share, upload, parts, offset)) => {
+                    Ok((share, send(server, &upload, &progress, parts, offset).await?))
+                }
                 Err(kept) => {
                     let (share, upload, parts) = order.begin(server, kept, &progress).await?;
                     let sent = send(server, &upload, &progress, parts, 0).await;
@@ -219,7 +225,8 @@ impl Order {
     }
 
     fn manifest(&self) -> Manifest {
-        let file = |name: &str, size| File { name: name.into(), media_type: String::new(), size, crc32: None, kind: None };
+        let file =
+            |name: &str, size| File { name: name.into(), media_type: String::new(), size, crc32: None, kind: None };
         let files = match &self.payload {
             Payload::Files(found) => found.iter().map(|found| file(&found.name, Some(found.stamp.size))).collect(),
             Payload::Text(_) => {
@@ -395,8 +402,7 @@ async fn announce(server: &Server, share: &Share, asked: &asked::Send) -> Result
         say(terminal::qr(&link)?);
     }
     if asked.copy {
-        let copied = terminal::copy(&link);
-        say(if copied { "Copied the link." } else { "Could not copy the link: there is no clipboard here." });
+        say(terminal::copy(&link));
     }
     Ok(())
 }

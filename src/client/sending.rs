@@ -11,6 +11,7 @@ use super::connection::{Problem, STALL, Server};
 use super::failure::Failure;
 use super::parts::{AT_ONCE, Ahead, Broken, Layout, Part, Parts};
 use super::retry::{Backoff, TRIES, Trouble};
+use super::sources::Source;
 use super::terminal::Progress;
 use super::tus::Upload;
 
@@ -64,6 +65,7 @@ pub(super) async fn send(
     mut offset: u64,
 ) -> Result<Parts, Broken> {
     let layout = parts.layout;
+    let can_read_again = matches!(parts.source, Source::Files(_));
     for _ in 0..TRIES {
         let may_go_on = match layout.part_of(offset) {
             part if parts.notes.has(part) => true,
@@ -78,15 +80,19 @@ pub(super) async fn send(
         let (most, ceiling) = (u64::MAX, u64::MAX);
         let (held, backoff) = (VecDeque::new(), Backoff::patient());
         let mut sending = Sending { server, upload, progress, layout, ahead, held, offset, backoff, most, ceiling };
-        match sending.run().await {
-            Ok(()) => return sending.ahead.stop().ok_or_else(|| Failure::other("the sealing thread has ended").into()),
-            Err(Stopped::Broken(broken)) => return Err(broken),
-            // Only files can be read again.
-            Err(_) if layout.length.is_none() => return Err(Broken::Anew),
-            Err(_) => {}
+        let ended = || Broken::from(Failure::other("the sealing thread has ended"));
+        let asked = match sending.run().await {
+            Ok(()) => return sending.ahead.stop().ok_or_else(ended),
+            Err(Stopped::Broken(broken)) => Err(broken),
+            Err(_) if can_read_again => sending.ask().await,
+            Err(_) => Err(Broken::Anew),
+        };
+        if !can_read_again {
+            // Its thread may wait for bytes that never come.
+            return asked.and(Err(Broken::Anew));
         }
-        offset = sending.ask().await?;
-        parts = sending.ahead.stop().ok_or(Broken::Anew)?;
+        parts = sending.ahead.stop().ok_or_else(ended)?;
+        offset = asked?;
     }
     Err(Broken::Anew)
 }
@@ -102,7 +108,8 @@ impl Sending<'_> {
                 }
                 Err(Stopped::Trouble(trouble)) => {
                     let foreign = |problem: &Problem| problem.status == 413 && problem.code.is_none();
-                    let too_long = matches!(&trouble, Trouble::Refused(problem) if foreign(problem)) && left.get() > LEAST;
+                    let too_long =
+                        matches!(&trouble, Trouble::Refused(problem) if foreign(problem)) && left.get() > LEAST;
                     if too_long {
                         self.ceiling = LEAST.max(left.get() / 2);
                     } else {

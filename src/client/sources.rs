@@ -182,7 +182,10 @@ fn unchanged(path: &Path, file: &File, stamp: &Stamp) -> Result<()> {
 }
 
 fn changed(path: &Path) -> Failure {
-    Failure::other(format_args!("{} changed while it was being sent: nothing was shared, send it again", path.display()))
+    Failure::other(format_args!(
+        "{} changed while it was being sent: nothing was shared, send it again",
+        path.display()
+    ))
 }
 
 /// A stream, and whether it has ended.

@@ -160,11 +160,12 @@ pub(super) fn qr(link: &str) -> Result<String> {
     let code = QrCode::with_error_correction_level(link, EcLevel::L)
         .map_err(|error| Failure::other(format_args!("can't draw a QR code: {error}")))?;
     let drawn = code.render::<Dense1x2>().dark_color(Dense1x2::Dark).light_color(Dense1x2::Light).build();
-    Ok(drawn.lines().map(|line| format!("\x1b[97;40m{line}\x1b[0m\n")).collect())
+    Ok(drawn.lines().map(|line| format!("\x1b[30;107m{line}\x1b[0m\n")).collect())
 }
 
-/// Puts a text on the clipboard: by the tool of the desktop, else by asking the terminal (OSC 52). Says whether it could.
-pub(super) fn copy(text: &str) -> bool {
+/// Puts a link on the clipboard: by the tool of the desktop, else by asking the terminal (OSC 52), which does not say whether it
+/// does. Gives what to tell the user.
+pub(super) fn copy(text: &str) -> &'static str {
     let is_set = |variable| std::env::var_os(variable).is_some_and(|value| !value.is_empty());
     let tools: [(bool, &[&str]); 4] = [
         (cfg!(target_os = "macos"), &["pbcopy"]),
@@ -173,11 +174,15 @@ pub(super) fn copy(text: &str) -> bool {
         (is_set("DISPLAY"), &["xsel", "--clipboard", "--input"]),
     ];
     if tools.iter().any(|(fits, tool)| *fits && feeds(tool, text)) {
-        return true;
+        return "Copied the link.";
     }
     let asks = format!("\x1b]52;c;{}\x07", STANDARD.encode(text));
     let terminal = OpenOptions::new().write(true).open(TERMINAL);
-    io::stderr().is_terminal() && terminal.and_then(|mut terminal| terminal.write_all(asks.as_bytes())).is_ok()
+    if io::stderr().is_terminal() && terminal.and_then(|mut terminal| terminal.write_all(asks.as_bytes())).is_ok() {
+        "Asked the terminal to copy the link."
+    } else {
+        "Could not copy the link: there is no clipboard here."
+    }
 }
 
 fn feeds(tool: &[&str], text: &str) -> bool {

@@ -49,8 +49,8 @@ impl Upload {
             pairs.push(("password", "1".into()));
         }
         let pairs = pairs.iter().map(|(key, value)| format!("{key} {}", STANDARD.encode(value)));
-        let request = tus(server, Method::POST, "/api/v1/uploads")
-            .header("Upload-Metadata", pairs.collect::<Vec<_>>().join(","));
+        let request =
+            tus(server, Method::POST, "/api/v1/uploads").header("Upload-Metadata", pairs.collect::<Vec<_>>().join(","));
         let answer = server
             .ask(match length {
                 Some(length) => request.header("Upload-Length", length),

@@ -1,0 +1,238 @@
+//! Whatever is cut off goes on: the network, the server, and the program itself.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Child;
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use crate::relay::Relay;
+use crate::sender::bytes;
+use crate::server::{Server, Store, files, until, wait};
+use crate::user::{Sent, User, ended, out};
+
+const MIB: usize = 1 << 20;
+
+fn killed(mut child: Child) {
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+fn receipt(user: &User, sent: &Sent) -> Value {
+    serde_json::from_str(&out(&user.run(&["receipt", "--json", &sent.receipt]))).unwrap()
+}
+
+on_both_stores! {
+    fn a_sender_that_is_killed_goes_on(store) {
+        let server = Server::start(store);
+        let relay = Relay::before(server.address);
+        let user = User::new(&relay.origin());
+        let content = bytes(40 * MIB);
+        user.file("a.bin", &content);
+        for stop in [10 * MIB, 25 * MIB] {
+            let stop = relay.sent().max(stop as u64);
+            relay.up_to(stop);
+            let sending = user.start(&["send", "a.bin"]);
+            relay.until_sent(stop - 16 * 1024);
+            assert_is_private(&user);
+            killed(sending);
+            relay.open();
+        }
+        let sent = Sent::of(&user.run(&["send", "a.bin"]));
+        // What was on its way at each kill goes again: a request at the most.
+        assert!(relay.sent() < 60 * MIB as u64, "{} bytes were sent", relay.sent());
+        assert!(user.kept().is_empty());
+        ended(&user.receive(&sent.link), 0);
+        user.assert_has("in/a.bin", &content);
+    }
+
+    fn a_recipient_that_is_killed_goes_on(store) {
+        let server = Server::start(store);
+        let relay = Relay::before(server.address);
+        let user = User::new(&relay.origin());
+        let content = bytes(40 * MIB);
+        user.file("folder/a.bin", &content[..7 * MIB]);
+        user.file("folder/b.bin", b"");
+        user.file("folder/c.bin", &content[7 * MIB..]);
+        let sent = user.send(&["folder"]);
+        let begun = relay.received();
+        for stop in [10 * MIB, 25 * MIB] {
+            let stop = begun + stop as u64;
+            relay.down_to(stop);
+            let receiving = user.start(&["receive", "--yes", "-o", "in", &sent.link]);
+            relay.until_received(stop - 16 * 1024);
+            assert_is_private(&user);
+            until("a part is written", Duration::from_secs(30), || files(&user.at("in")).len() > 0);
+            killed(receiving);
+            assert!(user.listed("in").iter().all(|name| name.ends_with(".part")), "{:?}", user.listed("in"));
+            relay.open();
+        }
+        let received = user.receive(&sent.link);
+        let said = ended(&received, 0);
+        assert!(said.contains("going on at"), "{said}");
+        assert_eq!(user.listed("in"), ["folder/a.bin", "folder/b.bin", "folder/c.bin"]);
+        user.assert_has("in/folder/a.bin", &content[..7 * MIB]);
+        user.assert_has("in/folder/c.bin", &content[7 * MIB..]);
+        let receipt = receipt(&user, &sent);
+        assert_eq!((&receipt["state"], receipt["claims"].as_array().unwrap().len()), (&"finished".into(), 1), "{receipt}");
+        assert!(relay.received() - begun < 60 * MIB as u64, "{} bytes came", relay.received() - begun);
+        assert!(user.kept().is_empty());
+    }
+}
+
+/// Everything that is kept is for the user alone.
+#[track_caller]
+fn assert_is_private(user: &User) {
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let kept = user.kept();
+    assert!(!kept.is_empty(), "something is kept");
+    for file in &kept {
+        assert_eq!(mode(file), 0o600, "{}", file.display());
+        assert_eq!(mode(file.parent().unwrap()), 0o700, "{}", file.display());
+    }
+    assert_eq!(mode(&user.home().join(".cache/onetimeshare")), 0o700);
+}
+
+#[test]
+fn a_server_that_is_killed_is_waited_for() {
+    let mut server = Server::start(Store::Embedded);
+    let relay = Relay::before(server.address);
+    let user = User::new(&relay.origin());
+    let content = bytes(40 * MIB);
+    user.file("a.bin", &content);
+
+    relay.up_to(20 * MIB as u64);
+    let sending = user.start(&["send", "a.bin"]);
+    relay.until_sent(20 * MIB as u64 - 16 * 1024);
+    server.crash();
+    relay.lead_to(server.address);
+    relay.open();
+    let sent = Sent::of(&sending.wait_with_output().unwrap());
+
+    relay.down_to(relay.received() + 20 * MIB as u64);
+    let before = relay.received();
+    let receiving = user.start(&["receive", "--yes", "-o", "in", &sent.link]);
+    relay.until_received(before + 20 * MIB as u64 - 16 * 1024);
+    server.crash();
+    relay.lead_to(server.address);
+    relay.open();
+    ended(&receiving.wait_with_output().unwrap(), 0);
+    user.assert_has("in/a.bin", &content);
+    assert_eq!(receipt(&user, &sent)["state"], "finished");
+}
+
+#[test]
+fn a_file_that_changed_meanwhile_is_noticed_and_sent_under_other_keys() {
+    let server = Server::start(Store::Embedded);
+    let relay = Relay::before(server.address);
+    let user = User::new(&relay.origin());
+    user.file("a.bin", &bytes(20 * MIB));
+    relay.up_to(8 * MIB as u64);
+    let sending = user.start(&["send", "a.bin"]);
+    relay.until_sent(8 * MIB as u64 - 16 * 1024);
+    killed(sending);
+    relay.open();
+
+    // The same size, another time.
+    let other = bytes(20 * MIB + 1)[1..].to_vec();
+    user.file("a.bin", &other);
+    let output = user.run(&["send", "a.bin"]);
+    assert!(ended(&output, 0).contains("files changed since the last run"), "{}", ended(&output, 0));
+    ended(&user.receive(&Sent::of(&output).link), 0);
+    user.assert_has("in/a.bin", &other);
+}
+
+#[test]
+fn a_file_that_changed_unseen_is_told_by_its_notes() {
+    let server = Server::start(Store::Embedded);
+    let relay = Relay::before(server.address);
+    let user = User::new(&relay.origin());
+    user.file("a.bin", &bytes(20 * MIB));
+    let file = fs::OpenOptions::new().write(true).open(user.at("a.bin")).unwrap();
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    file.set_modified(time).unwrap();
+    relay.up_to(8 * MIB as u64);
+    let sending = user.start(&["send", "a.bin"]);
+    relay.until_sent(8 * MIB as u64 - 16 * 1024);
+    killed(sending);
+    relay.open();
+
+    // Size and time as before: only what is sealed again shows it.
+    let other = bytes(20 * MIB + 1)[1..].to_vec();
+    user.file("a.bin", &other);
+    fs::OpenOptions::new().write(true).open(user.at("a.bin")).unwrap().set_modified(time).unwrap();
+    let output = user.run(&["send", "a.bin"]);
+    assert!(ended(&output, 0).contains("beginning anew"), "{}", ended(&output, 0));
+    ended(&user.receive(&Sent::of(&output).link), 0);
+    user.assert_has("in/a.bin", &other);
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_sent_becomes_no_share() {
+    let server = Server::start(Store::Embedded);
+    let relay = Relay::before(server.address);
+    let user = User::new(&relay.origin());
+    user.file("a.bin", &bytes(60 * MIB));
+    relay.up_to(8 * MIB as u64);
+    let sending = user.start(&["send", "a.bin"]);
+    relay.until_sent(8 * MIB as u64 - 16 * 1024);
+    user.file("a.bin", b"short");
+    relay.open();
+    let output = sending.wait_with_output().unwrap();
+    assert!(ended(&output, 1).contains("changed while it was being sent"), "{}", ended(&output, 1));
+    assert!(output.stdout.is_empty() && user.kept().is_empty());
+    until("its bytes are freed", Duration::from_secs(30), || server.blobs().is_empty());
+}
+
+#[test]
+fn an_interrupted_command_says_so_and_goes_on_later() {
+    let server = Server::start(Store::Embedded);
+    let relay = Relay::before(server.address);
+    let user = User::new(&relay.origin());
+    user.file("a.bin", &bytes(20 * MIB));
+    relay.up_to(8 * MIB as u64);
+    let sending = user.start(&["send", "a.bin"]);
+    relay.until_sent(8 * MIB as u64 - 16 * 1024);
+    crate::server::signal("INT", sending.id());
+    let output = sending.wait_with_output().unwrap();
+    assert!(ended(&output, 130).contains("goes on with the same command"));
+    relay.open();
+    ended(&user.run(&["send", "a.bin"]), 0);
+}
+
+/// The most memory that a command ever held, in bytes.
+fn peak(mut child: Child) -> u64 {
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    until("it is done", Duration::from_secs(300), || {
+        let status = fs::read_to_string(&status).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        peak = peak.max(kib.unwrap_or(0) * 1024);
+        child.try_wait().unwrap().is_some()
+    });
+    assert!(wait(&mut child).success());
+    peak
+}
+
+#[test]
+fn a_gigabyte_takes_no_more_memory_than_a_few_parts() {
+    let server = Server::start(Store::Embedded);
+    let user = User::new(&server.origin());
+    let (mut send, mut receive) = (Vec::new(), Vec::new());
+    for size in [1 << 16, 1 << 30] {
+        fs::File::create(user.at("a.bin")).unwrap().set_len(size).unwrap();
+        let mut sending = user.command(&["send", "--json", "a.bin"]);
+        let link = fs::File::create(user.at("link")).unwrap();
+        send.push(peak(sending.stdout(link).spawn().unwrap()));
+        let share: Value = serde_json::from_slice(&fs::read(user.at("link")).unwrap()).unwrap();
+        receive.push(peak(user.start(&["receive", "--yes", "-o", "in", share["link"].as_str().unwrap()])));
+        assert_eq!(fs::metadata(user.at("in/a.bin")).unwrap().len(), size);
+        fs::remove_file(user.at("in/a.bin")).unwrap();
+    }
+    for peaks in [send, receive] {
+        assert!(peaks[1] < peaks[0] + 20 * MIB as u64, "{peaks:?}");
+    }
+}
