@@ -18,11 +18,11 @@ use super::{Blobs, Error, Pieces, Result, Writer};
 use crate::share::{ShareId, Timestamp};
 
 /// Bytes that are written or read at once: large enough that a trip to another thread costs little, small enough for a core's cache.
-const PIECE: usize = 256 * 1024;
+const PIECE: usize = 128 * 1024;
 /// Memory takes or gives a piece in a tenth of this; a disk that is busy takes longer.
 const QUICK: Duration = Duration::from_millis(1);
 /// So many pieces go by way of another thread before it is tried again without.
-const DETOURS: u32 = 64;
+const DETOURS: u32 = 128;
 /// Of the disk, this much stays free, or a twentieth of it where that is less: the ledger must be able to record what is freed.
 const FLOOR: u64 = 1 << 30;
 
