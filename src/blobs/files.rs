@@ -5,19 +5,30 @@ use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use rustix::buffer::spare_capacity;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use super::{Blobs, Error, Pieces, Result, Writer};
 use crate::share::{ShareId, Timestamp};
 
-/// Bytes that one trip to the blocking pool writes or reads: large enough that the trip costs little.
-const PIECE: usize = 256 * 1024;
+/// Bytes that are written or read at once: large enough that a trip to another thread costs little, small enough for a core's cache.
+const PIECE: usize = 128 * 1024;
+/// What is read at once for somebody slow, or for whom it isn't known yet: each of a thousand holds one such piece.
+const SMALL_PIECE: u64 = 16 * 1024;
+/// Pieces grow to this part of what was read before, which is more than a kernel takes for a reader who is slow.
+const GROWTH: u64 = 128;
+/// Bytes in a second, below which a reader is slow.
+const SLOW: f64 = 1e6;
+/// Memory takes or gives a piece in a tenth of this; a disk that is busy takes longer.
+const QUICK: Duration = Duration::from_millis(1);
+/// So many pieces go by way of another thread before it is tried again without.
+const DETOURS: u32 = 128;
 /// Of the disk, this much stays free, or a twentieth of it where that is less: the ledger must be able to record what is freed.
 const FLOOR: u64 = 1 << 30;
 
@@ -62,13 +73,15 @@ impl Blobs for Files {
         let (file, path) = blocking(open).await?;
         let made = (offset == 0).then_some(path);
         let file = Arc::new(file);
-        Ok(Box::new(FileWriter { file, at: offset, made, pieces: Vec::new(), waiting: 0, writing: None }))
+        Ok(Box::new(FileWriter { file, at: offset, made, pieces: Vec::new(), waiting: 0, pace: Pace::default() }))
     }
 
     async fn read(&self, id: &ShareId, range: Range<u64>) -> Result<Pieces> {
         let path = self.path(id);
         let file = blocking(move || File::open(path)).await?;
-        Ok(pieces(Arc::new(file), range))
+        let begun = (range.start, Instant::now());
+        let reader = FileReader { file: Arc::new(file), range, begun, pace: Pace::default() };
+        Ok(stream::try_unfold(reader, FileReader::next).boxed())
     }
 
     async fn keep(&self, _id: &ShareId, _until: Timestamp) -> Result<()> {
@@ -120,6 +133,29 @@ impl Blobs for Files {
     }
 }
 
+/// Whether a file's bytes move at memory's pace. Then they are moved where that is asked for: to have another thread do it costs half
+/// as much again. Else that thread waits for the disk, and nobody's claim waits with it.
+#[derive(Default)]
+struct Pace {
+    detours: u32,
+}
+
+impl Pace {
+    /// Moves a piece, here or there.
+    async fn pass<T: Send + 'static>(&mut self, work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T> {
+        if self.detours > 0 {
+            self.detours -= 1;
+            return blocking(work).await;
+        }
+        let begun = Instant::now();
+        let done = work();
+        if begun.elapsed() > QUICK {
+            self.detours = DETOURS;
+        }
+        done.map_err(failure)
+    }
+}
+
 struct FileWriter {
     file: Arc<File>,
     /// Where the first of `pieces` goes.
@@ -128,25 +164,16 @@ struct FileWriter {
     made: Option<PathBuf>,
     pieces: Vec<Bytes>,
     waiting: usize,
-    writing: Option<JoinHandle<io::Result<()>>>,
+    pace: Pace,
 }
 
 impl FileWriter {
-    /// Hands the pieces to the blocking pool, once it is done with those before.
+    /// Writes the pieces. Dropped meanwhile, it has written any part of them.
     async fn flush(&mut self) -> Result<()> {
-        self.written().await?;
         let (file, at) = (self.file.clone(), self.at);
         let pieces = std::mem::take(&mut self.pieces);
         self.at += std::mem::take(&mut self.waiting) as u64;
-        self.writing = Some(spawn_blocking(move || write_all_at(&file, pieces, at)));
-        Ok(())
-    }
-
-    async fn written(&mut self) -> Result<()> {
-        match self.writing.take() {
-            Some(writing) => joined(writing.await),
-            None => Ok(()),
-        }
+        self.pace.pass(move || write_all_at(&file, pieces, at)).await
     }
 }
 
@@ -160,7 +187,6 @@ impl Writer for FileWriter {
 
     async fn sync(&mut self) -> Result<()> {
         self.flush().await?;
-        self.written().await?;
         let (file, made) = (self.file.clone(), self.made.take());
         let sync = move || {
             file.sync_data()?;
@@ -174,7 +200,6 @@ impl Writer for FileWriter {
 
     async fn stop(&mut self) {
         self.pieces.clear();
-        let _ = self.written().await;
     }
 }
 
@@ -197,23 +222,34 @@ fn write_all_at(file: &File, pieces: Vec<Bytes>, mut at: u64) -> io::Result<()> 
     Ok(())
 }
 
-/// Reads one piece ahead of who takes them.
-fn pieces(file: Arc<File>, range: Range<u64>) -> Pieces {
-    let fetch = move |at: u64| {
-        let (file, length) = (file.clone(), (range.end.saturating_sub(at)).min(PIECE as u64) as usize);
-        (length > 0).then(|| spawn_blocking(move || read_exact_at(&file, length, at)))
-    };
-    let first = fetch(range.start);
-    let pieces = stream::unfold((first, range.start), move |(reading, at)| {
-        let next = at + PIECE as u64;
-        let ahead = reading.is_some().then(|| fetch(next)).flatten();
-        async move {
-            let piece = joined(reading?.await);
-            let ahead = if piece.is_ok() { ahead } else { None };
-            Some((piece, (ahead, next)))
+struct FileReader {
+    file: Arc<File>,
+    /// What is left to read.
+    range: Range<u64>,
+    /// Where it began, and when.
+    begun: (u64, Instant),
+    pace: Pace,
+}
+
+impl FileReader {
+    async fn next(mut self) -> Result<Option<(Bytes, Self)>> {
+        let (at, left) = (self.range.start, self.range.end.saturating_sub(self.range.start));
+        if left == 0 {
+            return Ok(None);
         }
-    });
-    pieces.boxed()
+        let (file, length) = (self.file.clone(), left.min(self.most()) as usize);
+        let piece = self.pace.pass(move || read_exact_at(&file, length, at)).await?;
+        self.range.start += piece.len() as u64;
+        Ok(Some((piece, self)))
+    }
+
+    /// The next piece's bytes at the most.
+    fn most(&self) -> u64 {
+        let (start, begun) = self.begun;
+        let before = self.range.start - start;
+        let slow = (before as f64) < begun.elapsed().as_secs_f64() * SLOW;
+        if slow { SMALL_PIECE } else { (before / GROWTH).clamp(SMALL_PIECE, PIECE as u64) }
+    }
 }
 
 fn read_exact_at(file: &File, length: usize, at: u64) -> io::Result<Bytes> {
@@ -231,11 +267,7 @@ fn read_exact_at(file: &File, length: usize, at: u64) -> io::Result<Bytes> {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T> {
-    joined(spawn_blocking(work).await)
-}
-
-fn joined<T>(done: std::result::Result<io::Result<T>, tokio::task::JoinError>) -> Result<T> {
-    done.unwrap_or_else(|panic| Err(io::Error::other(panic))).map_err(failure)
+    spawn_blocking(work).await.unwrap_or_else(|panic| Err(io::Error::other(panic))).map_err(failure)
 }
 
 fn failure(error: io::Error) -> Error {
