@@ -170,18 +170,25 @@ pub(super) struct Ahead {
 
 impl Ahead {
     /// Begins with the part that holds `offset`; of a stream, that is the one that it stands at.
+    ///
+    /// Where a part begins there, the one before is sealed too, to see whether it is still what the server has.
     pub(super) fn start(mut parts: Parts, offset: u64) -> Result<Self, Broken> {
-        let first = parts.layout.part_of(offset);
+        let next = parts.layout.part_of(offset);
+        let looks_back = next > 0 && parts.layout.start_of(next) == offset && parts.notes.has(next - 1);
+        let first = next - u64::from(looks_back);
         if let Source::Files(files) = &mut parts.source {
             files.seek(first * RECORDS * PLAIN_RECORD as u64)?;
         }
         let (sealed, ready) = mpsc::channel(1);
         let (free, buffers) = blocking::channel();
-        (0..BUFFERS).for_each(|_| _ = free.send(BytesMut::with_capacity(PART)));
+        (0..BUFFERS + (next - first)).for_each(|_| _ = free.send(BytesMut::with_capacity(PART)));
         let thread = thread::spawn(move || {
             for index in first.. {
                 let Ok(buffer) = buffers.recv() else { break };
                 let part = parts.seal(index, buffer);
+                if index < next && part.is_ok() {
+                    continue;
+                }
                 let over = part.as_ref().is_ok_and(|part| part.last) || part.is_err();
                 if sealed.blocking_send(part).is_err() || over {
                     break;

@@ -67,6 +67,9 @@ pub(super) async fn send(
     let layout = parts.layout;
     let can_read_again = matches!(parts.source, Source::Files(_));
     for _ in 0..TRIES {
+        if layout.length == Some(offset) {
+            return Ok(parts);
+        }
         let may_go_on = match layout.part_of(offset) {
             part if parts.notes.has(part) => true,
             // Nothing of this part has left.
