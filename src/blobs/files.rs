@@ -1,8 +1,9 @@
 //! Blobs as plain files, one per share: `blobs/ab/<id>`.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, IoSlice};
+use std::io;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,8 +26,10 @@ const SMALL_PIECE: u64 = 16 * 1024;
 const GROWTH: u64 = 128;
 /// Bytes in a second, below which a reader is slow.
 const SLOW: f64 = 1e6;
-/// Memory takes or gives a piece in a tenth of this; a disk that is busy takes longer.
-const QUICK: Duration = Duration::from_millis(1);
+/// Memory takes or gives a piece in a fraction of this; a disk that is busy takes longer.
+const QUICK: Duration = Duration::from_millis(5);
+/// Bytes that are moved before others on the same thread have their turn: half a millisecond's worth.
+const TURN: usize = 512 * 1024;
 /// So many pieces go by way of another thread before it is tried again without.
 const DETOURS: u32 = 128;
 /// Of the disk, this much stays free, or a twentieth of it where that is less: the ledger must be able to record what is freed.
@@ -73,7 +76,7 @@ impl Blobs for Files {
         let (file, path) = blocking(open).await?;
         let made = (offset == 0).then_some(path);
         let file = Arc::new(file);
-        Ok(Box::new(FileWriter { file, at: offset, made, pieces: Vec::new(), waiting: 0, pace: Pace::default() }))
+        Ok(Box::new(FileWriter { file, at: offset, made, waiting: Vec::new(), pace: Pace::default() }))
     }
 
     async fn read(&self, id: &ShareId, range: Range<u64>) -> Result<Pieces> {
@@ -138,11 +141,22 @@ impl Blobs for Files {
 #[derive(Default)]
 struct Pace {
     detours: u32,
+    /// Bytes since others had their turn.
+    moved: usize,
 }
 
 impl Pace {
-    /// Moves a piece, here or there.
-    async fn pass<T: Send + 'static>(&mut self, work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T> {
+    /// Moves a piece of `length` bytes, here or there.
+    async fn pass<T, F>(&mut self, length: usize, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> io::Result<T> + Send + 'static,
+    {
+        self.moved += length;
+        if self.moved > TURN {
+            self.moved = length;
+            tokio::task::yield_now().await;
+        }
         if self.detours > 0 {
             self.detours -= 1;
             return blocking(work).await;
@@ -158,31 +172,44 @@ impl Pace {
 
 struct FileWriter {
     file: Arc<File>,
-    /// Where the first of `pieces` goes.
+    /// Where what waits goes.
     at: u64,
     /// Set until the first sync: the file's name must become durable too.
     made: Option<PathBuf>,
-    pieces: Vec<Bytes>,
-    waiting: usize,
+    /// Few bytes, copied: crumbs would keep whole the buffers that they came in.
+    waiting: Vec<u8>,
     pace: Pace,
 }
 
 impl FileWriter {
-    /// Writes the pieces. Dropped meanwhile, it has written any part of them.
+    /// Writes what waits.
     async fn flush(&mut self) -> Result<()> {
-        let (file, at) = (self.file.clone(), self.at);
-        let pieces = std::mem::take(&mut self.pieces);
-        self.at += std::mem::take(&mut self.waiting) as u64;
-        self.pace.pass(move || write_all_at(&file, pieces, at)).await
+        if !self.waiting.is_empty() {
+            let waiting = std::mem::take(&mut self.waiting);
+            // The buffer is used again.
+            self.waiting = self.put(waiting).await?;
+            self.waiting.clear();
+        }
+        Ok(())
+    }
+
+    /// Writes `bytes`, and gives them back.
+    async fn put<B: AsRef<[u8]> + Send + 'static>(&mut self, bytes: B) -> Result<B> {
+        let (file, at, length) = (self.file.clone(), self.at, bytes.as_ref().len());
+        self.at += length as u64;
+        self.pace.pass(length, move || file.write_all_at(bytes.as_ref(), at).map(|()| bytes)).await
     }
 }
 
 #[async_trait]
 impl Writer for FileWriter {
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
-        self.waiting += bytes.len();
-        self.pieces.push(bytes);
-        if self.waiting >= PIECE { self.flush().await } else { Ok(()) }
+        if bytes.len() < PIECE / 2 {
+            self.waiting.extend_from_slice(&bytes);
+            return if self.waiting.len() < PIECE { Ok(()) } else { self.flush().await };
+        }
+        self.flush().await?;
+        self.put(bytes).await.map(drop)
     }
 
     async fn sync(&mut self) -> Result<()> {
@@ -199,27 +226,8 @@ impl Writer for FileWriter {
     }
 
     async fn stop(&mut self) {
-        self.pieces.clear();
+        self.waiting.clear();
     }
-}
-
-fn write_all_at(file: &File, pieces: Vec<Bytes>, mut at: u64) -> io::Result<()> {
-    let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
-    let mut left = &mut slices[..];
-    IoSlice::advance_slices(&mut left, 0);
-    while !left.is_empty() {
-        let batch = left.len().min(1024);
-        match rustix::io::pwritev(file, &left[..batch], at) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => {
-                at += written as u64;
-                IoSlice::advance_slices(&mut left, written);
-            }
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
 }
 
 struct FileReader {
@@ -238,7 +246,7 @@ impl FileReader {
             return Ok(None);
         }
         let (file, length) = (self.file.clone(), left.min(self.most()) as usize);
-        let piece = self.pace.pass(move || read_exact_at(&file, length, at)).await?;
+        let piece = self.pace.pass(length, move || read_exact_at(&file, length, at)).await?;
         self.range.start += piece.len() as u64;
         Ok(Some((piece, self)))
     }
@@ -248,7 +256,8 @@ impl FileReader {
         let (start, begun) = self.begun;
         let before = self.range.start - start;
         let slow = (before as f64) < begun.elapsed().as_secs_f64() * SLOW;
-        if slow { SMALL_PIECE } else { (before / GROWTH).clamp(SMALL_PIECE, PIECE as u64) }
+        // Of few sizes, so that the memory of one fits the next.
+        if slow { SMALL_PIECE } else { 1 << (before / GROWTH).clamp(SMALL_PIECE, PIECE as u64).ilog2() }
     }
 }
 
