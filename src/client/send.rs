@@ -193,6 +193,9 @@ async fn deliver(server: &Server, order: &Order) -> Result<(Share, Option<Kept>)
 /// What an earlier run began, or the empty file to keep notes in.
 type GoesOn = std::result::Result<(Share, Upload, Parts, u64), Option<Kept>>;
 
+/// What of an earlier run is as it was: its share, keys, the content's salt, and the sealed manifest.
+type Reopened = (Share, Keys, [u8; 16], Vec<u8>);
+
 impl Order {
     /// Plain bytes, where they are known.
     fn size(&self) -> Option<u64> {
@@ -336,7 +339,7 @@ impl Order {
     ///
     /// # Errors
     /// What is another now.
-    fn reopened(&self, begun: &Begun) -> std::result::Result<(Share, Keys, [u8; 16], Vec<u8>), &'static str> {
+    fn reopened(&self, begun: &Begun) -> std::result::Result<Reopened, &'static str> {
         let odd = "what was kept of the last run can't be read";
         if begun.records != RECORDS {
             return Err(odd);
