@@ -64,7 +64,7 @@ on_both_stores! {
             let receiving = user.start(&["receive", "--yes", "-o", "in", &sent.link]);
             relay.until_received(stop - 16 * 1024);
             assert_is_private(&user);
-            until("a part is written", Duration::from_secs(30), || files(&user.at("in")).len() > 0);
+            until("a part is written", Duration::from_secs(30), || !files(&user.at("in")).is_empty());
             killed(receiving);
             assert!(user.listed("in").iter().all(|name| name.ends_with(".part")), "{:?}", user.listed("in"));
             relay.open();
