@@ -102,7 +102,7 @@ pub fn router(app: App) -> Router {
         .route("/receipts/{id}/events", get(receipts::events));
     let plain = Router::new()
         .route("/", get(pages::send).post(plain::form::send).put(plain::put_unnamed))
-        .route("/{name}", put(plain::put).get(|| async { Error::NotFound }))
+        .route("/{name}", put(plain::put).fallback(plain::none_to_read))
         .layer(DefaultBodyLimit::disable());
     Router::new()
         .merge(plain)
