@@ -65,8 +65,10 @@ const expected = {
   "curl: the receipt": {
     async check(links, { stdout }) {
       assert.match(stdout, /<!doctype html>/i);
-      const receipt = JSON.parse(stdout.slice(stdout.lastIndexOf('{"')));
-      assert.deepEqual([receipt.state, receipt.downloads], ["ready", 1]);
+      const receipt = JSON.parse(stdout.slice(stdout.lastIndexOf('{"state"')));
+      assert.deepEqual([receipt.state, receipt.downloads], ["revoked", 1]);
+      const { plain_link: link } = JSON.parse(await readFile(join(home, "share.json"), "utf8"));
+      await took([link], ["report.pdf"]);
       await gone(await readFile(join(home, "report.link"), "utf8"));
     },
   },
@@ -160,7 +162,7 @@ async function furnish(programs) {
 /** @param {string} script */
 async function bash(script) {
   const env = { HOME: home, PATH: `${python}:${process.env.PATH}`, LANG: "C.UTF-8" };
-  return run("bash", ["--norc", "-euo", "pipefail", "-c", script], { cwd: home, env, maxBuffer: 16 * MEBIBYTE });
+  return run("bash", ["--norc", "-euo", "pipefail", "-c", script], { cwd: home, env, timeout: 100_000, maxBuffer: 16 * MEBIBYTE });
 }
 
 /** Claims a plain link. @param {string} link @param {string} [password] */
