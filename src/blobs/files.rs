@@ -19,6 +19,12 @@ use crate::share::{ShareId, Timestamp};
 
 /// Bytes that are written or read at once: large enough that a trip to another thread costs little, small enough for a core's cache.
 const PIECE: usize = 128 * 1024;
+/// What is read at once for somebody slow, or for whom it isn't known yet: each of a thousand holds one such piece.
+const SMALL_PIECE: usize = 16 * 1024;
+/// Pieces grow to this part of what was read before, which is more than a kernel takes for a reader who is slow.
+const GROWTH: u64 = 128;
+/// Bytes in a second, below which a reader is slow.
+const SLOW: f64 = 1e6;
 /// Memory takes or gives a piece in a tenth of this; a disk that is busy takes longer.
 const QUICK: Duration = Duration::from_millis(1);
 /// So many pieces go by way of another thread before it is tried again without.
@@ -74,7 +80,8 @@ impl Blobs for Files {
     async fn read(&self, id: &ShareId, range: Range<u64>) -> Result<Pieces> {
         let path = self.path(id);
         let file = blocking(move || File::open(path)).await?;
-        let reader = FileReader { file: Arc::new(file), range, ahead: None, pace: Pace::default() };
+        let begun = (range.start, Instant::now());
+        let reader = FileReader { file: Arc::new(file), range, begun, ahead: None, pace: Pace::default() };
         Ok(stream::try_unfold(reader, FileReader::next).boxed())
     }
 
@@ -237,6 +244,8 @@ struct FileReader {
     file: Arc<File>,
     /// What is left to read.
     range: Range<u64>,
+    /// Where it began, and when.
+    begun: (u64, Instant),
     /// The next piece, on its way while the one before is taken.
     ahead: Option<JoinHandle<io::Result<Bytes>>>,
     pace: Pace,
@@ -262,8 +271,11 @@ impl FileReader {
 
     /// Length and place of the next piece.
     fn advance(&mut self) -> (usize, u64) {
-        let at = self.range.start;
-        let length = (self.range.end - at).min(PIECE as u64);
+        let (at, (start, begun)) = (self.range.start, self.begun);
+        let before = at - start;
+        let slow = (before as f64) < begun.elapsed().as_secs_f64() * SLOW;
+        let most = if slow { SMALL_PIECE } else { (before / GROWTH).clamp(SMALL_PIECE as u64, PIECE as u64) as usize };
+        let length = (self.range.end - at).min(most as u64);
         self.range.start += length;
         (length as usize, at)
     }
