@@ -18,12 +18,12 @@ const python = fileURLToPath(new URL("../../target/clients-python/bin", import.m
 const PASSWORD = "correct horse";
 const MEBIBYTE = 1024 * 1024;
 
-/** What a person has at home. The film is larger than what passes before a connection breaks. */
+/** What a person has at home. The film is larger than what passes before a connection breaks and what sockets hold then. */
 const things = {
   "report.pdf": randomBytes(300_000),
   "a.jpg": randomBytes(70_000),
   "b.jpg": randomBytes(1),
-  "film.mkv": randomBytes(4 * MEBIBYTE),
+  "film.mkv": randomBytes(12 * MEBIBYTE),
   "photos/lake 1.jpg": randomBytes(10_000),
 };
 
@@ -97,7 +97,7 @@ const expected = {
 
 describe("docs/clients.md", () => {
   for (const title of Object.keys(expected)) {
-    it(title, { timeout: 120_000 }, async () => {
+    it(title, { timeout: 300_000 }, async () => {
       const { breaks, check } = expected[title];
       const section = (await sections((breaks ? proxy : server).address)).find((section) => section.title === title);
       assert.ok(section, "the page has no such section");
@@ -162,7 +162,7 @@ async function furnish(programs) {
 /** @param {string} script */
 async function bash(script) {
   const env = { HOME: home, PATH: `${python}:${process.env.PATH}`, LANG: "C.UTF-8" };
-  return run("bash", ["--norc", "-euo", "pipefail", "-c", script], { cwd: home, env, timeout: 100_000, maxBuffer: 16 * MEBIBYTE });
+  return run("bash", ["--norc", "-euo", "pipefail", "-c", script], { cwd: home, env, timeout: 280_000, maxBuffer: 16 * MEBIBYTE });
 }
 
 /** Claims a plain link. @param {string} link @param {string} [password] */
