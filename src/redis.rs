@@ -5,6 +5,7 @@
 mod acks;
 mod cluster;
 mod link;
+mod pipe;
 mod room;
 mod script;
 mod sentinel;
@@ -16,13 +17,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::{Cmd, RedisError, Value};
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
+use pipe::Set;
 pub(crate) use room::{RESERVED, Room};
 pub(crate) use script::{Call, Script};
 use shards::{Kind, Shards};
 pub use start::connect;
+
+use crate::share::Timestamp;
 
 /// How long the answer to a transition may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -172,6 +177,11 @@ impl Redis {
     /// Sends commands about many bytes at once; gives their answers in order.
     pub(crate) async fn bulk_all(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, Failure> {
         Ok(self.shards.query_all(Kind::Bulk, commands).await?)
+    }
+
+    /// Sets a value of many bytes, which came in pieces, until `expires_at`.
+    pub(crate) async fn set(&self, key: String, value: Vec<Bytes>, expires_at: Timestamp) -> Result<(), Failure> {
+        Ok(self.shards.set(Set { key, value, expires_at: expires_at.0 }).await?)
     }
 
     /// Runs a script that is given many bytes.

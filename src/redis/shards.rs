@@ -13,6 +13,7 @@ use futures_util::future::try_join_all;
 use super::acks::Acks;
 use super::cluster::Cluster;
 use super::link::Link;
+use super::pipe::{Pipes, Set};
 use super::script::{self, Call};
 use super::topology::{Node, Topology};
 use super::{ANSWER_WITHIN, BULK_WITHIN, Failure};
@@ -34,6 +35,7 @@ pub(super) struct Shard {
     topology: Topology,
     ledger: Pool,
     bulk: Pool,
+    pipes: Pipes,
     /// Where replicas must acknowledge.
     acks: Option<Acks>,
 }
@@ -58,6 +60,7 @@ impl Shard {
         Arc::new(Self {
             ledger: Pool::new(&topology, links.0, ANSWER_WITHIN, first),
             bulk: Pool::new(&topology, links.1, BULK_WITHIN, None),
+            pipes: Pipes::default(),
             acks: (acks > 0).then(|| Acks::new(topology.clone(), acks)),
             topology,
         })
@@ -112,13 +115,26 @@ impl Shards {
 
     /// Sends one command.
     pub(super) async fn query(&self, kind: Kind, command: &Cmd) -> RedisResult<Value> {
-        let mut way = Way::to(self, command)?;
+        let mut way = Way::to(self, key(command))?;
         loop {
             match send(way.shard.link(kind), command, way.asking).await {
                 Err(error) => way.go_on(error).await?,
                 answer => return answer,
             }
         }
+    }
+
+    /// Sets a value: through a pipe where that goes, or else by a link, which knows what to do about the rest. An answer that does
+    /// not come is not asked for twice.
+    pub(super) async fn set(&self, set: Set) -> RedisResult<()> {
+        let shard = Way::to(self, set.key.as_bytes())?.shard;
+        if let Some(node) = shard.link(Kind::Bulk).node() {
+            match shard.pipes.set(&node, &set).await {
+                Err(error) if !error.is_timeout() => {}
+                result => return result,
+            }
+        }
+        self.query(Kind::Bulk, &set.command()).await.map(drop)
     }
 
     /// Sends several commands: to one Redis in one round trip. In a cluster each goes by itself, for not even those about one
@@ -141,7 +157,7 @@ impl Shards {
     /// Sends commands about one slot, of which at least one writes, and waits for the replicas.
     pub(super) async fn acknowledged(&self, commands: &[Cmd]) -> RedisResult<(Vec<Value>, Result<(), Failure>)> {
         let Some(first) = commands.first() else { return Ok((Vec::new(), Ok(()))) };
-        let mut way = Way::to(self, first)?;
+        let mut way = Way::to(self, key(first))?;
         loop {
             match way.acknowledged(commands).await {
                 Err(error) => way.go_on(error).await?,
@@ -163,12 +179,12 @@ struct Way<'a> {
 }
 
 impl<'a> Way<'a> {
-    fn to(shards: &'a Shards, command: &Cmd) -> RedisResult<Self> {
+    fn to(shards: &'a Shards, key: &[u8]) -> RedisResult<Self> {
         let since = Instant::now();
         match shards {
             Shards::One(shard) => Ok(Self { cluster: None, slot: 0, since, shard: Arc::clone(shard), asking: false }),
             Shards::Cluster(cluster) => {
-                let slot = slot(key(command));
+                let slot = slot(key);
                 Ok(Self { cluster: Some(cluster), slot, since, shard: cluster.owner(slot)?, asking: false })
             }
         }
