@@ -39,7 +39,7 @@ const LEDGER_LINKS: usize = 8;
 const BULK_LINKS: usize = 4;
 /// Both for each master of a cluster.
 const CLUSTER_LINKS: (usize, usize) = (4, 2);
-/// Chunks that all writers together have under way. The driver holds each up to three times while it is sent.
+/// Chunks that all writers together have under way, each in a pipe of its own; where only links go, the driver holds each three times.
 const CHUNKS_UNDER_WAY: usize = 6;
 
 /// Where Redis is, and what may be kept in it.

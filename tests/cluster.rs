@@ -140,6 +140,32 @@ async fn once_stays_once_and_every_byte_arrives_while_slots_are_moved() {
     println!("{rounds} rounds, {} slots moved in {:?}", mover.moved(), began.elapsed());
 }
 
+/// How many SETs the nodes sent elsewhere or refused.
+fn refused_sets(cluster: &Cluster) -> u64 {
+    let count = |node: &Node| {
+        let stats: String = node.ask(&["INFO", "commandstats"]);
+        let sets = stats.lines().find_map(|line| line.strip_prefix("cmdstat_set:")?.split_once("rejected_calls="));
+        sets.and_then(|(_, count)| count.split(',').next()?.parse::<u64>().ok()).unwrap_or(0)
+    };
+    cluster.nodes().iter().filter(|node| node.runs()).map(count).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whole_chunks_follow_their_slot() {
+    let turn = Turn::take().await;
+    let (_, blobs) = stores(turn.cluster()).await;
+    let before = refused_sets(turn.cluster());
+    let mover = Mover::start(Arc::clone(turn.cluster()));
+    let (began, content) = (Instant::now(), vec![7; 4 * MIB]);
+    while refused_sets(turn.cluster()) < before + 5 {
+        assert!(began.elapsed() < Duration::from_secs(40), "{} slots were moved, and nobody noticed", mover.moved());
+        let id = ShareId::random();
+        write(&blobs, &id, content.clone()).await.expect("written");
+        assert!(read(&blobs, &id, content.len()).await.expect("read") == content);
+        turn.cluster().clear();
+    }
+}
+
 /// Shares of all kinds, spread over all masters.
 struct Before {
     waiting: Vec<Sender>,
