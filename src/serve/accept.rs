@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
+use super::stretch::at_a_stretch;
 use super::wire::Wire;
 use crate::http::{Drained, Peer};
 
@@ -61,7 +62,7 @@ pub(super) async fn accept(listener: TcpListener, router: Router, stopping: Canc
             router.clone().call(request.map(Body::new))
         });
         let (connection, stopping) = (http.serve_connection(wire, service), stopping.clone());
-        tasks.spawn(async move {
+        tasks.spawn(at_a_stretch(async move {
             let _place = place;
             let mut connection = std::pin::pin!(connection);
             // How a connection fails is its client's business.
@@ -73,7 +74,7 @@ pub(super) async fn accept(listener: TcpListener, router: Router, stopping: Canc
                 connection.as_mut().graceful_shutdown();
                 let _ = connection.await;
             }
-        });
+        }));
     }
     drop(listener);
     tasks.close();
