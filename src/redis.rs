@@ -33,12 +33,12 @@ use crate::share::Timestamp;
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// How long up to 1 MiB may take, behind others on the same connection.
 const BULK_WITHIN: Duration = Duration::from_secs(20);
-/// Connections for transitions. Redis takes 16 KiB of each in turn and then syncs its log once for all of them.
-const LEDGER_LINKS: usize = 8;
-/// Connections for bytes: apart from the ledger's, so that no transition waits behind a chunk.
-const BULK_LINKS: usize = 4;
-/// Both for each master of a cluster.
-const CLUSTER_LINKS: (usize, usize) = (4, 2);
+/// Connections for transitions, for each thread. Redis takes 16 KiB of each in turn and then syncs its log once for all of them.
+const LEDGER_LINKS: usize = 4;
+/// Connections for bytes, for each thread: apart from the ledger's, so that no transition waits behind a chunk.
+const BULK_LINKS: usize = 2;
+/// Both for each thread and each master of a cluster.
+const CLUSTER_LINKS: (usize, usize) = (2, 1);
 /// Chunks that all writers together have under way, each in a pipe of its own; where only links go, the driver holds each three times.
 const CHUNKS_UNDER_WAY: usize = 6;
 

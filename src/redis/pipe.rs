@@ -12,9 +12,11 @@ use ::redis::{Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, RedisResult, Redis
 use bytes::{BufMut, Bytes};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::runtime;
 use tokio::time::timeout;
 
 use super::BULK_WITHIN;
+use super::shards::here;
 use super::topology::{Node, OPENED_WITHIN};
 
 /// A value to be set, and when it is to vanish.
@@ -75,7 +77,8 @@ impl Pipes {
     fn take(&self) -> Option<Pipe> {
         let mut idle = self.idle();
         idle.retain(|pipe| pipe.node.leads());
-        idle.pop()
+        let at = idle.iter().position(|pipe| pipe.runtime == here())?;
+        Some(idle.swap_remove(at))
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Pipe>> {
@@ -86,6 +89,8 @@ impl Pipes {
 /// A connection with one user at a time.
 struct Pipe {
     node: Node,
+    /// Where it was made: its thread is the one that is woken for it.
+    runtime: runtime::Id,
     stream: BufReader<Pin<Box<dyn AsyncStream + Send + Sync>>>,
 }
 
@@ -94,7 +99,7 @@ impl Pipe {
         let info = node.info();
         let opened = timeout(OPENED_WITHIN, async {
             let stream = BufReader::with_capacity(256, connect(info.addr()).await?);
-            let mut pipe = Self { node: node.clone(), stream };
+            let mut pipe = Self { node: node.clone(), runtime: here(), stream };
             pipe.log_in(info).await?;
             Ok(pipe)
         });

@@ -2,13 +2,15 @@
 //!
 //! One Redis is one shard. In a cluster a call follows MOVED and ASK, and waits while the keys it names are parted.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{Arg, Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
 use futures_util::future::try_join_all;
+use tokio::runtime::{self, Handle};
 
 use super::acks::Acks;
 use super::cluster::Cluster;
@@ -71,7 +73,7 @@ impl Shard {
         self.topology.node().leave();
     }
 
-    fn link(&self, kind: Kind) -> &Link {
+    fn link(&self, kind: Kind) -> Arc<Link> {
         match kind {
             Kind::Ledger => self.ledger.link(),
             Kind::Bulk => self.bulk.link(),
@@ -95,14 +97,14 @@ impl Shards {
     /// Sends one command to every master, and gives their answers.
     pub(super) async fn ask_masters(&self, command: &Cmd) -> RedisResult<Vec<Value>> {
         let shards = self.all();
-        try_join_all(shards.iter().map(|shard| shard.link(Kind::Ledger).query(command))).await
+        try_join_all(shards.iter().map(async |shard| shard.link(Kind::Ledger).query(command).await)).await
     }
 
     /// Asks every master how many replicas it has.
     pub(super) async fn sample_replicas(&self) -> RedisResult<()> {
         for shard in self.all() {
             if let Some(acks) = &shard.acks {
-                acks.sample(shard.link(Kind::Ledger)).await?;
+                acks.sample(&shard.link(Kind::Ledger)).await?;
             }
         }
         Ok(())
@@ -117,7 +119,7 @@ impl Shards {
     pub(super) async fn query(&self, kind: Kind, command: &Cmd) -> RedisResult<Value> {
         let mut way = Way::to(self, key(command))?;
         loop {
-            match send(way.shard.link(kind), command, way.asking).await {
+            match send(&way.shard.link(kind), command, way.asking).await {
                 Err(error) => way.go_on(error).await?,
                 answer => return answer,
             }
@@ -282,28 +284,59 @@ fn slot(key: &[u8]) -> u16 {
     crc % 16384
 }
 
-/// Connections that take turns.
+/// Connections for each runtime that asks for some: what is asked and answered on one thread wakes no other.
 struct Pool {
-    links: Vec<Link>,
-    turn: AtomicUsize,
+    topology: Topology,
+    size: usize,
+    within: Duration,
+    runtimes: RwLock<HashMap<runtime::Id, Turns>>,
 }
 
 impl Pool {
+    fn new(topology: &Topology, size: usize, within: Duration, first: Option<(Node, MultiplexedConnection)>) -> Self {
+        let pool = Self { topology: topology.clone(), size, within, runtimes: RwLock::default() };
+        pool.make(first);
+        pool
+    }
+
+    /// The next one that is up; where none is, the next.
+    fn link(&self) -> Arc<Link> {
+        let known = self.runtimes.read().unwrap_or_else(PoisonError::into_inner).get(&here()).map(Turns::next);
+        known.unwrap_or_else(|| self.make(None))
+    }
+
+    fn make(&self, first: Option<(Node, MultiplexedConnection)>) -> Arc<Link> {
+        let mut runtimes = self.runtimes.write().unwrap_or_else(PoisonError::into_inner);
+        runtimes.entry(here()).or_insert_with(|| Turns::new(&self.topology, self.size, self.within, first)).next()
+    }
+}
+
+/// The runtime that asks.
+pub(super) fn here() -> runtime::Id {
+    Handle::current().id()
+}
+
+/// Connections that take turns.
+struct Turns {
+    links: Vec<Arc<Link>>,
+    turn: AtomicUsize,
+}
+
+impl Turns {
     fn new(
         topology: &Topology,
         size: usize,
         within: Duration,
         mut first: Option<(Node, MultiplexedConnection)>,
     ) -> Self {
-        let links = (0..size).map(|_| Link::new(topology.clone(), within, first.take())).collect();
+        let links = (0..size).map(|_| Arc::new(Link::new(topology.clone(), within, first.take()))).collect();
         Self { links, turn: AtomicUsize::new(0) }
     }
 
-    /// The next one that is up; where none is, the next.
-    fn link(&self) -> &Link {
+    fn next(&self) -> Arc<Link> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let in_turn = |by: usize| &self.links[turn.wrapping_add(by) % self.links.len()];
-        (0..self.links.len()).map(in_turn).find(|link| link.is_up()).unwrap_or(in_turn(0))
+        Arc::clone((0..self.links.len()).map(in_turn).find(|link| link.is_up()).unwrap_or(in_turn(0)))
     }
 }
 
