@@ -20,9 +20,6 @@ use crate::share::{ShareId, Timestamp};
 
 /// Bytes in a chunk: with Redis' header it is 512 KiB, where the allocator would round 512 KiB and a header up to 640 KiB.
 const CHUNK: u64 = 512 * 1024 - 64;
-/// A piece shorter than this is copied while it waits: it may hold a buffer many times as long. Where one upload has the machine to
-/// itself, pieces are longer.
-const SHORT: usize = 64 * 1024;
 /// Chunks that one reader has under way or waiting.
 const READS_AHEAD: usize = 2;
 /// Chunks freed, or kept, in one round trip.
@@ -224,7 +221,7 @@ impl Writer for RedisWriter {
             let taken = bytes.split_to(bytes.len().min(room as usize));
             self.waits += taken.len() as u64;
             let full = taken.len() as u64 == room;
-            self.waiting.push(if taken.len() < SHORT { Bytes::copy_from_slice(&taken) } else { taken });
+            self.waiting.push(taken);
             if full {
                 self.send().await?;
             }
