@@ -299,10 +299,15 @@ impl Pool {
         pool
     }
 
-    /// The next one that is up; where none is, the next.
+    /// The next one that is up; until one is, another thread's will do.
     fn link(&self) -> Arc<Link> {
-        let known = self.runtimes.read().unwrap_or_else(PoisonError::into_inner).get(&here()).map(Turns::next);
-        known.unwrap_or_else(|| self.make(None))
+        let known = || self.runtimes.read().unwrap_or_else(PoisonError::into_inner);
+        let own = known().get(&here()).map(Turns::next);
+        let own = own.unwrap_or_else(|| self.make(None));
+        if own.is_up() {
+            return own;
+        }
+        known().values().map(Turns::next).find(|link| link.is_up()).unwrap_or(own)
     }
 
     fn make(&self, first: Option<(Node, MultiplexedConnection)>) -> Arc<Link> {

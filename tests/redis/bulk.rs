@@ -113,7 +113,7 @@ async fn chunks_go_straight_in_by_a_socket_in_the_file_system() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chunk_whose_connection_is_cut_in_the_middle_is_sent_again() {
     let server = RedisServer::start(&[]);
-    let (address, cuts) = cutting(server.port(), 700_000, 5).await;
+    let (address, cuts) = cutting(server.port(), 700_000, 2).await;
     let through = blobs(Settings { server: Server::Url(format!("redis://{address}")), ..server.settings() }).await;
     let (id, content) = (ShareId::random(), content(16 * MIB));
     write(&through, &id, content.clone()).await.unwrap();
