@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
 use onetimeshare::blobs::redis::RedisBlobs;
@@ -137,10 +137,15 @@ async fn a_redis_that_stands_still_for_a_while_takes_what_waited() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chunk_that_redis_has_no_memory_for_is_refused() {
     let server = RedisServer::start(&["--maxmemory-policy", "noeviction"]);
-    // Where its memory was sampled just before, the chunk is not even sent.
+    let sampled = || told(&server, "commandstats", "cmdstat_evalsha");
+    // Where its memory was sampled just before, the chunk is not even sent: the first sample is over, and the next a second away.
     for _ in 0..20 {
         set_maxmemory(&server, 0);
+        let (before, began) = (sampled(), Instant::now());
         let blobs = blobs(server.settings()).await;
+        while sampled() == before {
+            assert!(began.elapsed() < Duration::from_secs(20), "no sample is taken");
+        }
         set_maxmemory(&server, 1);
         assert_eq!(write(&blobs, &ShareId::random(), content(2 * MIB)).await, Err(blobs::Error::Full));
         if told(&server, "errorstats", "errorstat_OOM").starts_with("count=") {
