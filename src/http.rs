@@ -20,6 +20,7 @@ mod status;
 mod uploads;
 pub mod views;
 mod wait;
+mod whole;
 
 use std::ops::Deref;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! From settings to a running server: store, listeners, the accept loop and its end.
 
 mod accept;
+mod stretch;
 mod wire;
 
 use std::fs::{self, File, TryLockError};

@@ -5,6 +5,7 @@ use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use async_trait::async_trait;
@@ -16,8 +17,18 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::{Blobs, Error, Pieces, Result, Writer};
 use crate::share::{ShareId, Timestamp};
 
-/// Bytes that one trip to the blocking pool writes or reads: large enough that the trip costs little.
-const PIECE: usize = 256 * 1024;
+/// Bytes that are written or read at once: large enough that a trip to another thread costs little, small enough for a core's cache.
+const PIECE: usize = 128 * 1024;
+/// What is read at once for somebody slow, or for whom it isn't known yet: each of a thousand holds one such piece.
+const SMALL_PIECE: usize = 16 * 1024;
+/// Pieces grow to this part of what was read before, which is more than a kernel takes for a reader who is slow.
+const GROWTH: u64 = 128;
+/// Bytes in a second, below which a reader is slow.
+const SLOW: f64 = 1e6;
+/// Memory takes or gives a piece in a tenth of this; a disk that is busy takes longer.
+const QUICK: Duration = Duration::from_millis(1);
+/// So many pieces go by way of another thread before it is tried again without.
+const DETOURS: u32 = 128;
 /// Of the disk, this much stays free, or a twentieth of it where that is less: the ledger must be able to record what is freed.
 const FLOOR: u64 = 1 << 30;
 
@@ -62,13 +73,16 @@ impl Blobs for Files {
         let (file, path) = blocking(open).await?;
         let made = (offset == 0).then_some(path);
         let file = Arc::new(file);
-        Ok(Box::new(FileWriter { file, at: offset, made, pieces: Vec::new(), waiting: 0, writing: None }))
+        let pace = Pace::default();
+        Ok(Box::new(FileWriter { file, at: offset, made, pieces: Vec::new(), waiting: 0, writing: None, pace }))
     }
 
     async fn read(&self, id: &ShareId, range: Range<u64>) -> Result<Pieces> {
         let path = self.path(id);
         let file = blocking(move || File::open(path)).await?;
-        Ok(pieces(Arc::new(file), range))
+        let begun = (range.start, Instant::now());
+        let reader = FileReader { file: Arc::new(file), range, begun, ahead: None, pace: Pace::default() };
+        Ok(stream::try_unfold(reader, FileReader::next).boxed())
     }
 
     async fn keep(&self, _id: &ShareId, _until: Timestamp) -> Result<()> {
@@ -120,6 +134,31 @@ impl Blobs for Files {
     }
 }
 
+/// Whether a file's bytes move at memory's pace. Then they are moved where that is asked for: to let another thread do it costs
+/// half as much again. Else that thread waits for the disk, and nobody's claim waits with it.
+#[derive(Default)]
+struct Pace {
+    detours: u32,
+}
+
+impl Pace {
+    /// Whether the next piece may be moved right here.
+    fn is_quick(&mut self) -> bool {
+        self.detours = self.detours.saturating_sub(1);
+        self.detours == 0
+    }
+
+    /// Moves a piece right here, and looks how long it takes.
+    fn here<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let begun = Instant::now();
+        let done = work();
+        if begun.elapsed() > QUICK {
+            self.detours = DETOURS;
+        }
+        done
+    }
+}
+
 struct FileWriter {
     file: Arc<File>,
     /// Where the first of `pieces` goes.
@@ -129,15 +168,19 @@ struct FileWriter {
     pieces: Vec<Bytes>,
     waiting: usize,
     writing: Option<JoinHandle<io::Result<()>>>,
+    pace: Pace,
 }
 
 impl FileWriter {
-    /// Hands the pieces to the blocking pool, once it is done with those before.
+    /// Writes the pieces, or has them written once those before are.
     async fn flush(&mut self) -> Result<()> {
         self.written().await?;
         let (file, at) = (self.file.clone(), self.at);
         let pieces = std::mem::take(&mut self.pieces);
         self.at += std::mem::take(&mut self.waiting) as u64;
+        if self.pace.is_quick() {
+            return self.pace.here(|| write_all_at(&file, pieces, at)).map_err(failure);
+        }
         self.writing = Some(spawn_blocking(move || write_all_at(&file, pieces, at)));
         Ok(())
     }
@@ -197,23 +240,45 @@ fn write_all_at(file: &File, pieces: Vec<Bytes>, mut at: u64) -> io::Result<()> 
     Ok(())
 }
 
-/// Reads one piece ahead of who takes them.
-fn pieces(file: Arc<File>, range: Range<u64>) -> Pieces {
-    let fetch = move |at: u64| {
-        let (file, length) = (file.clone(), (range.end.saturating_sub(at)).min(PIECE as u64) as usize);
-        (length > 0).then(|| spawn_blocking(move || read_exact_at(&file, length, at)))
-    };
-    let first = fetch(range.start);
-    let pieces = stream::unfold((first, range.start), move |(reading, at)| {
-        let next = at + PIECE as u64;
-        let ahead = reading.is_some().then(|| fetch(next)).flatten();
-        async move {
-            let piece = joined(reading?.await);
-            let ahead = if piece.is_ok() { ahead } else { None };
-            Some((piece, (ahead, next)))
+struct FileReader {
+    file: Arc<File>,
+    /// What is left to read.
+    range: Range<u64>,
+    /// Where it began, and when.
+    begun: (u64, Instant),
+    /// The next piece, on its way while the one before is taken.
+    ahead: Option<JoinHandle<io::Result<Bytes>>>,
+    pace: Pace,
+}
+
+impl FileReader {
+    async fn next(mut self) -> Result<Option<(Bytes, Self)>> {
+        let piece = match self.ahead.take() {
+            Some(ahead) => joined(ahead.await)?,
+            None if self.range.is_empty() => return Ok(None),
+            None => {
+                let (length, at) = self.advance();
+                self.pace.here(|| read_exact_at(&self.file, length, at)).map_err(failure)?
+            }
+        };
+        if !self.range.is_empty() && !self.pace.is_quick() {
+            let (length, at) = self.advance();
+            let file = self.file.clone();
+            self.ahead = Some(spawn_blocking(move || read_exact_at(&file, length, at)));
         }
-    });
-    pieces.boxed()
+        Ok(Some((piece, self)))
+    }
+
+    /// Length and place of the next piece.
+    fn advance(&mut self) -> (usize, u64) {
+        let (at, (start, begun)) = (self.range.start, self.begun);
+        let before = at - start;
+        let slow = (before as f64) < begun.elapsed().as_secs_f64() * SLOW;
+        let most = if slow { SMALL_PIECE } else { (before / GROWTH).clamp(SMALL_PIECE as u64, PIECE as u64) as usize };
+        let length = (self.range.end - at).min(most as u64);
+        self.range.start += length;
+        (length as usize, at)
+    }
 }
 
 fn read_exact_at(file: &File, length: usize, at: u64) -> io::Result<Bytes> {

@@ -1,12 +1,17 @@
 //! Bytes on their way out: Range, ETag and the headers that keep a browser from showing them.
 
 use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::Stream;
+use futures_util::task::AtomicWaker;
 
 use super::error::Error;
 
@@ -76,12 +81,64 @@ fn single(range: &str) -> Option<(Option<u64>, Option<u64>)> {
     if backwards || (first.is_none() && last.is_none()) { None } else { Some((first, last)) }
 }
 
-/// A body that streams.
+/// A body that streams, one piece after the other.
 pub(crate) fn streamed<E>(pieces: impl Stream<Item = Result<Bytes, E>> + Send + 'static) -> Body
 where
     E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
 {
-    Body::from_stream(pieces)
+    Body::from_stream(Streamed { pieces: Box::pin(pieces), sending: Arc::default() })
+}
+
+/// Asks for the next piece once the one before is sent: HTTP would else fill a buffer for each slow client.
+struct Streamed<S> {
+    pieces: Pin<Box<S>>,
+    sending: Arc<Sending>,
+}
+
+/// Whether a piece is being sent, and whom to wake once it is.
+#[derive(Default)]
+struct Sending {
+    now: AtomicBool,
+    next: AtomicWaker,
+}
+
+impl<S: Stream<Item = Result<Bytes, E>>, E> Stream for Streamed<S> {
+    type Item = Result<Bytes, E>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.sending.next.register(cx.waker());
+        if self.sending.now.load(Ordering::Acquire) {
+            return Poll::Pending;
+        }
+        let piece = ready!(self.pieces.as_mut().poll_next(cx));
+        Poll::Ready(piece.map(|piece| piece.map(|bytes| Piece::of(bytes, &self.sending))))
+    }
+}
+
+/// A piece that tells when it is let go of.
+struct Piece {
+    bytes: Bytes,
+    sending: Arc<Sending>,
+}
+
+impl Piece {
+    fn of(bytes: Bytes, sending: &Arc<Sending>) -> Bytes {
+        sending.now.store(true, Ordering::Release);
+        Bytes::from_owner(Self { bytes, sending: Arc::clone(sending) })
+    }
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.sending.now.store(false, Ordering::Release);
+        self.sending.next.wake();
+    }
 }
 
 #[cfg(test)]

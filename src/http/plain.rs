@@ -16,6 +16,7 @@ use serde::Serialize;
 use super::client::{Client, lang};
 use super::error::{Error, accepts};
 use super::options::Options;
+use super::whole::whole;
 use super::{App, pace, views};
 use crate::names;
 use crate::seal::Kind;
@@ -63,7 +64,7 @@ pub(super) async fn upload(
     app.admit_upload(&client.network)?;
     let answer = Answer { app: app.clone(), client, headers };
     // Runs on where the connection breaks, so that what came is freed at once.
-    let whole = tokio::spawn(async move {
+    let sent = async move {
         let mut sender = Sender::start(&app, &options, content_length(&answer.headers)).await?;
         let sent = async {
             if let Some(text) = &options.text {
@@ -82,8 +83,8 @@ pub(super) async fn upload(
         }
         .await;
         sender.end(sent, &options, &answer).await
-    });
-    whole.await.map_err(|_| Error::Internal)?
+    };
+    whole(sent).await
 }
 
 /// One plain upload and the tokens that its sender gets.

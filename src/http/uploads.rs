@@ -14,6 +14,7 @@ use self::metadata::Metadata;
 use super::App;
 use super::client::{Client, named, share_id};
 use super::error::{Error, TUS_VERSION};
+use super::whole::whole;
 use crate::ledger::{self, NewUpload, Publish, Upload};
 use crate::seal::MANIFEST_MAX;
 use crate::share::{Digest, INLINE_MAX, ShareId, Timestamp, Token};
@@ -230,7 +231,7 @@ async fn receive(app: &App, turn: Turn, checksum: Option<Checksum>, body: Body) 
         app.store.forsake(&id, reached).await;
         result
     };
-    tokio::spawn(taken).await.map_err(|_| Error::Internal)?
+    whole(taken).await
 }
 
 async fn take(app: &App, incoming: &mut Incoming, mut checksum: Option<Checksum>, body: Body) -> Result<u64, Error> {

@@ -18,6 +18,7 @@ use super::{Answer, Parameters, Sender, UNTYPED, content_length};
 use crate::http::client::Client;
 use crate::http::error::Error;
 use crate::http::options::{self, Options};
+use crate::http::whole::whole;
 use crate::http::{App, pace};
 use crate::names;
 use crate::share::Timestamp;
@@ -62,7 +63,7 @@ pub(in crate::http) async fn send(
     let answer = Answer { app: app.clone(), client, headers };
     let form = Form { app, form, feed, options, sender: None, expected };
     // Runs on where the connection breaks, so that what came is freed at once.
-    tokio::spawn(form.run(answer)).await.map_err(|_| Error::Internal)?
+    whole(form.run(answer)).await
 }
 
 /// Hands the body to the parser a piece at a time, and only when it can't get on without: by itself it takes all that is ready,
