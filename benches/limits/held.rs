@@ -105,6 +105,7 @@ pub(crate) fn idle(_: &Options, report: &mut Report) {
     let length = server.client().ask("GET", &path, "", b"").is(200).length();
     let before = server.memory("VmRSS:");
     let mut answer = vec![0; length];
+    let begun = Instant::now();
     let connections: Vec<TcpStream> = (0..IDLE)
         .map(|count| {
             let connected = TcpStream::connect(server.address);
@@ -118,7 +119,8 @@ pub(crate) fn idle(_: &Options, report: &mut Report) {
         stream.set_nonblocking(true).expect("a socket");
         stream.read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     };
-    assert!(connections.iter().all(is_open), "the server closed connections before all were there");
+    let seconds = begun.elapsed().as_secs_f64();
+    assert!(connections.iter().all(is_open), "the server closed connections before all were there, in {seconds:.0} s");
     println!();
     report.figure(&format!("{IDLE} idle connections: memory of each"), "KiB", &[each], Some(AtMost(20.0)));
 }

@@ -11,8 +11,6 @@ use crate::server::{PATIENCE, Server};
 /// A server run by callgrind.
 pub(crate) struct Called {
     server: Server,
-    /// Asks for something, so that the server does something.
-    asked: Client,
     /// What was written so far: callgrind numbers it.
     dumps: u32,
 }
@@ -35,9 +33,7 @@ impl Called {
             valgrind.args([option("callgrind-out-file", "calls"), option("vgdb-prefix", "vgdb")]);
             valgrind
         };
-        let server = Server::start(valgrind, None);
-        let asked = Client::connect(server.address);
-        let mut called = Self { server, asked, dumps: 0 };
+        let called = Self { server: Server::start(valgrind, None), dumps: 0 };
         called.tell(&["instrumentation", "on"]);
         called
     }
@@ -60,7 +56,7 @@ impl Called {
 
     /// Has callgrind do something. It looks for orders while the server does something, so the server is asked for something;
     /// vgdb could also stop it and make it look, but that gets stuck now and then.
-    fn tell(&mut self, command: &[&str]) {
+    fn tell(&self, command: &[&str]) {
         let prefix = format!("--vgdb-prefix={}", self.server.folder().join("vgdb").display());
         let mut vgdb = Command::new("vgdb");
         vgdb.args(["--max-invoke-ms=0", &prefix, &format!("--pid={}", self.server.pid)]).args(command);
@@ -74,7 +70,7 @@ impl Called {
                 let _ = told.kill().and_then(|()| told.wait());
                 panic!("vgdb {command:?}: callgrind does not answer");
             }
-            self.asked.ask("GET", "/healthz", "", b"").is(200);
+            self.client().ask("GET", "/healthz", "", b"").is(200);
             sleep(Duration::from_millis(5));
         };
         assert!(status.success(), "vgdb {command:?}: {status}");

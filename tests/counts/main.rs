@@ -103,13 +103,13 @@ fn check_bulk(store: &str, calls: &[Calls; 2], bounds: &[[Bound; 2]; 2]) {
 
 #[test]
 fn system_calls_of_a_large_embedded_share() {
-    let bounds = [[about(9.0), roughly(40.0)], [about(9.0), roughly(40.0)]];
+    let bounds = [[about(5.4), roughly(23.0)], [about(25.0), roughly(50.0)]];
     check_bulk("embedded", &bulk(None), &bounds);
 }
 
 #[test]
 fn system_calls_of_a_large_share_in_redis() {
-    let bounds = [[about(9.0), roughly(40.0)], [about(9.0), roughly(40.0)]];
+    let bounds = [[about(10.0), roughly(16.0)], [about(9.5), roughly(15.0)]];
     check_bulk("Redis", &bulk(Some(&in_memory())), &bounds);
 }
 
@@ -125,8 +125,8 @@ fn system_calls_of_a_small_embedded_share() {
     let each = |count: f64| count / f64::from(CYCLES);
     // What the benchmark takes a cycle on disk to wait for, too (`benches/limits/disk.rs`).
     same(3.0).check(each(calls.of("fsync") + calls.of("fdatasync")), "syncs for a small share", &calls);
-    about(34.0).check(each(calls.moving()), "system calls that move bytes, for a small share", &calls);
-    roughly(90.0).check(each(calls.all()), "system calls for a small share", &calls);
+    about(37.8).check(each(calls.moving()), "system calls that move bytes, for a small share", &calls);
+    roughly(88.0).check(each(calls.all()), "system calls for a small share", &calls);
 }
 
 #[test]
@@ -135,17 +135,18 @@ fn commands_for_a_small_share_in_redis() {
     let server = Server::start(|_| Command::new("env"), Some(&redis));
     let mut client = Client::connect(server.address);
     cycles(&mut client, 1);
-    let before = commands(&redis);
-    cycles(&mut client, CYCLES);
-    let mut calls = commands(&redis);
-    calls.iter_mut().for_each(|(name, calls)| *calls -= before.get(name).unwrap_or(&0));
-    // Sent beside the cycles: a look at each connection, and at the room that is left.
-    ["info", "ping"].map(|name| calls.remove(name));
-    let scripts = calls.remove("evalsha").unwrap_or(0);
-    let by_scripts: u64 = calls.values().sum();
-    let each = |count: u64| count as f64 / f64::from(CYCLES);
-    same(4.0).check(each(scripts), "scripts for a small share in Redis", &calls);
-    same(19.0).check(each(by_scripts), "commands that they call", &calls);
+    let counts = (0..CYCLES).map(|_| {
+        let before = commands(&redis);
+        cycles(&mut client, 1);
+        let mut calls = commands(&redis);
+        calls.iter_mut().for_each(|(name, calls)| *calls -= before.get(name).unwrap_or(&0));
+        calls.retain(|name, _| name != "info" && name != "ping");
+        (calls.remove("evalsha").unwrap_or(0), calls.values().sum::<u64>())
+    });
+    // The least of them: now and then the server looks beside it at the room that is left.
+    let (sent, called) = counts.min().expect("some");
+    same(4.0).check(sent as f64, "scripts for a small share in Redis", &sent);
+    same(19.0).check(called as f64, "commands that they call", &called);
 }
 
 /// A Redis that does not wait for a disk.
@@ -171,12 +172,12 @@ fn instructions_and_allocations() {
     let (mut client, share) = (called.client(), Share::new(LARGE * MIB));
     cycles(&mut client, 5);
     let ((), small) = called.during(f64::from(CYCLES), || cycles(&mut client, CYCLES));
-    about(3.6e6).check(small.instructions, "instructions for a small share", &small);
-    about(545.0).check(small.allocations, "allocations for a small share", &small);
+    about(3.65e6).check(small.instructions, "instructions for a small share", &small);
+    about(548.0).check(small.allocations, "allocations for a small share", &small);
 
     let (uploaded, up) = called.during(LARGE as f64, || share.upload(&mut client));
-    about(0.52e6).check(up.instructions, "instructions for a MiB up", &up);
-    about(43.0).check(up.allocations, "allocations for a MiB up", &up);
+    about(0.31e6).check(up.instructions, "instructions for a MiB up", &up);
+    about(32.5).check(up.allocations, "allocations for a MiB up", &up);
 
     let claim = uploaded.claim(&mut client);
     let ((), down) = called.during(LARGE as f64, || share.read(&mut client, &claim));
