@@ -22,16 +22,24 @@ pub mod views;
 mod wait;
 mod whole;
 
+use std::any::Any;
+use std::convert::Infallible;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::StatusCode;
-use axum::middleware::{from_fn, from_fn_with_state, map_response};
+use axum::middleware::{map_request, map_response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, options, post, put};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
-use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::catch_panic::CatchPanic;
+use tower_service::Service;
 
 use self::error::Error;
 use crate::config::Config;
@@ -81,9 +89,53 @@ impl App {
     }
 }
 
-/// The routes, and around them, from the inside out: errors get their form, foreign requests are refused, headers are set,
-/// requests are counted and logged.
-pub fn router(app: App) -> Router {
+/// Answers requests.
+#[derive(Clone)]
+pub struct Server {
+    app: App,
+    routes: CatchPanic<Router, fn(Box<dyn Any + Send>) -> Response>,
+}
+
+impl Server {
+    /// A server of all routes.
+    pub fn new(app: App) -> Self {
+        let panicked: fn(Box<dyn Any + Send>) -> Response = observe::panicked;
+        Self { routes: CatchPanic::custom(routes(app.clone()), panicked), app }
+    }
+
+    /// Around the routes, from the inside out: errors get their form, headers are set, the request is counted and logged. In one
+    /// function rather than in layers, each of which the router would clone and box for every request.
+    async fn answer(mut self, mut request: Request) -> Response {
+        let seen = observe::Seen::of(&mut request);
+        let asker = error::Asker::of(&request);
+        DefaultBodyLimit::max(64 * 1024).apply(&mut request);
+        let response = match policy::foreign(&request) {
+            Some(refused) => refused.into_response(),
+            None => match self.routes.call(pace::limit(request)).await {
+                Ok(response) => response.map(Body::new),
+                Err(never) => match never {},
+            },
+        };
+        let response = error::render(&self.app, &asker, response);
+        seen.answered(self.app, policy::headers(response))
+    }
+}
+
+impl Service<Request> for Server {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        self.clone().answer(request).map(Ok).boxed()
+    }
+}
+
+fn routes(app: App) -> Router {
     let tus = Router::new()
         .route("/uploads", options(uploads::options).post(uploads::create))
         .route(
@@ -123,13 +175,7 @@ pub fn router(app: App) -> Router {
         .nest("/api/v1", api)
         .method_not_allowed_fallback(|| async { Error::MethodNotAllowed })
         .fallback(any(|| async { Error::NotFound }))
-        .layer(DefaultBodyLimit::max(64 * 1024))
-        .layer(CatchPanicLayer::custom(observe::panicked))
-        .layer(from_fn(policy::same_site))
-        .layer(from_fn(pace::limit))
-        .layer(from_fn_with_state(app.clone(), error::render))
-        .layer(map_response(policy::headers))
-        .layer(from_fn_with_state(app.clone(), observe::requests))
+        .layer(map_request(observe::note_route))
         .with_state(app)
 }
 

@@ -1,8 +1,8 @@
 //! From settings to a running server: store, listeners, the accept loop and its end.
 
 mod accept;
-mod stretch;
 mod wire;
+mod workers;
 
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Write};
@@ -21,6 +21,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use self::workers::Workers;
 use crate::blobs::Blobs;
 use crate::blobs::files::Files;
 use crate::blobs::objects::Objects;
@@ -74,14 +75,16 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let stopping = CancellationToken::new();
     let _sweeper = Sweeper::start(store.clone());
     let app = App::new(store, config, stopping.clone());
+    let workers = Arc::new(Workers::start()?);
 
     // A closed stdout is no reason not to serve.
     let _ = writeln!(std::io::stdout(), "listening on http://{}", listener.local_addr()?);
     if let Some(metrics) = metrics {
         tracing::info!("metrics on http://{}/metrics", metrics.local_addr()?);
-        tokio::spawn(accept::accept(metrics, http::metrics(app.clone()), stopping.clone()));
+        let router = http::metrics(app.clone());
+        tokio::spawn(accept::accept(metrics, router, Arc::clone(&workers), stopping.clone()));
     }
-    let connections = tokio::spawn(accept::accept(listener, http::router(app), stopping.clone()));
+    let connections = tokio::spawn(accept::accept(listener, http::Server::new(app), workers, stopping.clone()));
 
     signals.next().await;
     tracing::info!("stopping: no new connections; running transfers have {} s", DRAIN.as_secs());
@@ -159,7 +162,7 @@ pub fn takedown(config: &Config, id: &ShareId) -> anyhow::Result<()> {
 }
 
 fn runtime() -> anyhow::Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("can't start the runtime")
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("can't start the runtime")
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use rustix::buffer::spare_capacity;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use super::{Blobs, Error, Pieces, Result, Writer};
 use crate::share::{ShareId, Timestamp};
@@ -20,7 +20,7 @@ use crate::share::{ShareId, Timestamp};
 /// Bytes that are written or read at once: large enough that a trip to another thread costs little, small enough for a core's cache.
 const PIECE: usize = 128 * 1024;
 /// What is read at once for somebody slow, or for whom it isn't known yet: each of a thousand holds one such piece.
-const SMALL_PIECE: usize = 16 * 1024;
+const SMALL_PIECE: u64 = 16 * 1024;
 /// Pieces grow to this part of what was read before, which is more than a kernel takes for a reader who is slow.
 const GROWTH: u64 = 128;
 /// Bytes in a second, below which a reader is slow.
@@ -73,15 +73,14 @@ impl Blobs for Files {
         let (file, path) = blocking(open).await?;
         let made = (offset == 0).then_some(path);
         let file = Arc::new(file);
-        let pace = Pace::default();
-        Ok(Box::new(FileWriter { file, at: offset, made, pieces: Vec::new(), waiting: 0, writing: None, pace }))
+        Ok(Box::new(FileWriter { file, at: offset, made, pieces: Vec::new(), waiting: 0, pace: Pace::default() }))
     }
 
     async fn read(&self, id: &ShareId, range: Range<u64>) -> Result<Pieces> {
         let path = self.path(id);
         let file = blocking(move || File::open(path)).await?;
         let begun = (range.start, Instant::now());
-        let reader = FileReader { file: Arc::new(file), range, begun, ahead: None, pace: Pace::default() };
+        let reader = FileReader { file: Arc::new(file), range, begun, pace: Pace::default() };
         Ok(stream::try_unfold(reader, FileReader::next).boxed())
     }
 
@@ -134,28 +133,26 @@ impl Blobs for Files {
     }
 }
 
-/// Whether a file's bytes move at memory's pace. Then they are moved where that is asked for: to let another thread do it costs
-/// half as much again. Else that thread waits for the disk, and nobody's claim waits with it.
+/// Whether a file's bytes move at memory's pace. Then they are moved where that is asked for: to have another thread do it costs half
+/// as much again. Else that thread waits for the disk, and nobody's claim waits with it.
 #[derive(Default)]
 struct Pace {
     detours: u32,
 }
 
 impl Pace {
-    /// Whether the next piece may be moved right here.
-    fn is_quick(&mut self) -> bool {
-        self.detours = self.detours.saturating_sub(1);
-        self.detours == 0
-    }
-
-    /// Moves a piece right here, and looks how long it takes.
-    fn here<T>(&mut self, work: impl FnOnce() -> T) -> T {
+    /// Moves a piece, here or there.
+    async fn pass<T: Send + 'static>(&mut self, work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T> {
+        if self.detours > 0 {
+            self.detours -= 1;
+            return blocking(work).await;
+        }
         let begun = Instant::now();
         let done = work();
         if begun.elapsed() > QUICK {
             self.detours = DETOURS;
         }
-        done
+        done.map_err(failure)
     }
 }
 
@@ -167,29 +164,16 @@ struct FileWriter {
     made: Option<PathBuf>,
     pieces: Vec<Bytes>,
     waiting: usize,
-    writing: Option<JoinHandle<io::Result<()>>>,
     pace: Pace,
 }
 
 impl FileWriter {
-    /// Writes the pieces, or has them written once those before are.
+    /// Writes the pieces. Dropped meanwhile, it has written any part of them.
     async fn flush(&mut self) -> Result<()> {
-        self.written().await?;
         let (file, at) = (self.file.clone(), self.at);
         let pieces = std::mem::take(&mut self.pieces);
         self.at += std::mem::take(&mut self.waiting) as u64;
-        if self.pace.is_quick() {
-            return self.pace.here(|| write_all_at(&file, pieces, at)).map_err(failure);
-        }
-        self.writing = Some(spawn_blocking(move || write_all_at(&file, pieces, at)));
-        Ok(())
-    }
-
-    async fn written(&mut self) -> Result<()> {
-        match self.writing.take() {
-            Some(writing) => joined(writing.await),
-            None => Ok(()),
-        }
+        self.pace.pass(move || write_all_at(&file, pieces, at)).await
     }
 }
 
@@ -203,7 +187,6 @@ impl Writer for FileWriter {
 
     async fn sync(&mut self) -> Result<()> {
         self.flush().await?;
-        self.written().await?;
         let (file, made) = (self.file.clone(), self.made.take());
         let sync = move || {
             file.sync_data()?;
@@ -217,7 +200,6 @@ impl Writer for FileWriter {
 
     async fn stop(&mut self) {
         self.pieces.clear();
-        let _ = self.written().await;
     }
 }
 
@@ -246,38 +228,27 @@ struct FileReader {
     range: Range<u64>,
     /// Where it began, and when.
     begun: (u64, Instant),
-    /// The next piece, on its way while the one before is taken.
-    ahead: Option<JoinHandle<io::Result<Bytes>>>,
     pace: Pace,
 }
 
 impl FileReader {
     async fn next(mut self) -> Result<Option<(Bytes, Self)>> {
-        let piece = match self.ahead.take() {
-            Some(ahead) => joined(ahead.await)?,
-            None if self.range.is_empty() => return Ok(None),
-            None => {
-                let (length, at) = self.advance();
-                self.pace.here(|| read_exact_at(&self.file, length, at)).map_err(failure)?
-            }
-        };
-        if !self.range.is_empty() && !self.pace.is_quick() {
-            let (length, at) = self.advance();
-            let file = self.file.clone();
-            self.ahead = Some(spawn_blocking(move || read_exact_at(&file, length, at)));
+        let (at, left) = (self.range.start, self.range.end.saturating_sub(self.range.start));
+        if left == 0 {
+            return Ok(None);
         }
+        let (file, length) = (self.file.clone(), left.min(self.most()) as usize);
+        let piece = self.pace.pass(move || read_exact_at(&file, length, at)).await?;
+        self.range.start += piece.len() as u64;
         Ok(Some((piece, self)))
     }
 
-    /// Length and place of the next piece.
-    fn advance(&mut self) -> (usize, u64) {
-        let (at, (start, begun)) = (self.range.start, self.begun);
-        let before = at - start;
+    /// The next piece's bytes at the most.
+    fn most(&self) -> u64 {
+        let (start, begun) = self.begun;
+        let before = self.range.start - start;
         let slow = (before as f64) < begun.elapsed().as_secs_f64() * SLOW;
-        let most = if slow { SMALL_PIECE } else { (before / GROWTH).clamp(SMALL_PIECE as u64, PIECE as u64) as usize };
-        let length = (self.range.end - at).min(most as u64);
-        self.range.start += length;
-        (length as usize, at)
+        if slow { SMALL_PIECE } else { (before / GROWTH).clamp(SMALL_PIECE, PIECE as u64) }
     }
 }
 
@@ -296,11 +267,7 @@ fn read_exact_at(file: &File, length: usize, at: u64) -> io::Result<Bytes> {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T> {
-    joined(spawn_blocking(work).await)
-}
-
-fn joined<T>(done: std::result::Result<io::Result<T>, tokio::task::JoinError>) -> Result<T> {
-    done.unwrap_or_else(|panic| Err(io::Error::other(panic))).map_err(failure)
+    spawn_blocking(work).await.unwrap_or_else(|panic| Err(io::Error::other(panic))).map_err(failure)
 }
 
 fn failure(error: io::Error) -> Error {

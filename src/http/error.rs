@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use askama::Template;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
@@ -218,13 +217,28 @@ impl IntoResponse for Error {
     }
 }
 
+/// How whoever sent a request reads errors.
+pub(crate) struct Asker {
+    api: bool,
+    html: bool,
+    json: bool,
+    lang: Lang,
+}
+
+impl Asker {
+    /// By the request's path and headers.
+    pub(crate) fn of(request: &Request) -> Self {
+        let headers = request.headers();
+        let api = request.uri().path().starts_with("/api/");
+        let (html, json) = (accepts(headers, "text/html"), accepts(headers, "application/json"));
+        Self { api, html, json, lang: lang(headers) }
+    }
+}
+
 /// Gives every error the form that its client reads: JSON (RFC 9457) for the API, a page in the reader's language for browsers,
 /// a line for the rest.
-pub(crate) async fn render(State(app): State<App>, request: Request, next: Next) -> Response {
-    let api = request.uri().path().starts_with("/api/");
-    let (html, json) = (accepts(request.headers(), "text/html"), accepts(request.headers(), "application/json"));
-    let lang = lang(request.headers());
-    let mut response = next.run(request).await;
+pub(crate) fn render(app: &App, asker: &Asker, mut response: Response) -> Response {
+    let &Asker { api, html, json, lang } = asker;
     let problem = response.extensions_mut().remove::<Problem>();
     let Some(problem) = problem.or_else(|| foreign(&response)) else { return response };
     if matches!(problem.code, "store_unavailable") {
@@ -244,7 +258,7 @@ pub(crate) async fn render(State(app): State<App>, request: Request, next: Next)
         }
         ([(header::CONTENT_TYPE, "application/problem+json")], Value::Object(object).to_string()).into_response()
     } else if html {
-        page(&app, lang, &problem)
+        page(app, lang, &problem)
     } else {
         format!("{}\n", line()).into_response()
     };

@@ -3,13 +3,13 @@
 
 use std::any::Any;
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::{Method, StatusCode};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
@@ -17,13 +17,16 @@ use http_body::{Frame, SizeHint};
 use super::App;
 use super::error::Error;
 
-/// Observes a request.
-pub(super) async fn requests(State(app): State<App>, request: Request, next: Next) -> Response {
-    let (method, began) = (request.method().clone(), Instant::now());
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let response = next.run(request).await;
-    let line = Line { app, method, route, status: response.status(), began, bytes: 0 };
-    response.map(|inner| Body::new(Observed { inner, line }))
+/// Where a request's route becomes known.
+#[derive(Clone, Default)]
+pub(super) struct Route(Arc<OnceLock<MatchedPath>>);
+
+/// Makes the request's route known.
+pub(super) async fn note_route(request: Request) -> Request {
+    if let (Some(Route(known)), Some(route)) = (request.extensions().get(), request.extensions().get::<MatchedPath>()) {
+        let _ = known.set(route.clone());
+    }
+    request
 }
 
 /// What a panicking handler answers.
@@ -36,10 +39,33 @@ pub(super) fn panicked(_cause: Box<dyn Any + Send>) -> Response {
 struct Line {
     app: App,
     method: Method,
-    route: Option<MatchedPath>,
+    route: Route,
     status: StatusCode,
     began: Instant,
     bytes: u64,
+}
+
+/// A request, as it is seen before it is answered.
+pub(super) struct Seen {
+    method: Method,
+    route: Route,
+    began: Instant,
+}
+
+impl Seen {
+    /// Sees a request come.
+    pub(super) fn of(request: &mut Request) -> Self {
+        let route = Route::default();
+        request.extensions_mut().insert(route.clone());
+        Self { method: request.method().clone(), route, began: Instant::now() }
+    }
+
+    /// Sees its answer go.
+    pub(super) fn answered(self, app: App, response: Response) -> Response {
+        let Self { method, route, began } = self;
+        let line = Line { app, method, route, status: response.status(), began, bytes: 0 };
+        response.map(|inner| Body::new(Observed { inner, line }))
+    }
 }
 
 impl Drop for Line {
@@ -48,7 +74,7 @@ impl Drop for Line {
         self.app.store.metrics.answered(took);
         tracing::info!(
             method = self.method.as_str(),
-            route = self.route.as_ref().map_or("-", MatchedPath::as_str),
+            route = self.route.0.get().map_or("-", MatchedPath::as_str),
             status = self.status.as_u16(),
             bytes = self.bytes,
             ms = took.as_micros() as f64 / 1000.0,

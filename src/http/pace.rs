@@ -7,8 +7,6 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header;
-use axum::middleware::Next;
-use axum::response::Response;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http_body::{Body as _, Frame, SizeHint};
@@ -38,13 +36,12 @@ pub(super) fn is_slow(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 /// Puts the request's body under watch.
-pub(super) async fn limit(request: Request, next: Next) -> Response {
+pub(super) fn limit(request: Request) -> Request {
     if request.body().is_end_stream() {
-        return next.run(request).await;
+        return request;
     }
     let asks_first = request.headers().contains_key(header::EXPECT);
-    let paced = |inner| Body::new(Paced { inner: Some(inner), came: 0, asks_first, stretch: None });
-    next.run(request.map(paced)).await
+    request.map(|inner| Body::new(Paced { inner: Some(inner), came: 0, asks_first, stretch: None }))
 }
 
 struct Paced {

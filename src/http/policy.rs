@@ -2,7 +2,6 @@
 
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, Method, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::error::Error;
@@ -31,7 +30,7 @@ const LOADED: [&str; 2] = ["x-content-type-options", "cross-origin-resource-poli
 pub(super) struct Loaded;
 
 /// Sets the headers.
-pub(super) async fn headers(mut response: Response) -> Response {
+pub(super) fn headers(mut response: Response) -> Response {
     let loaded = response.extensions().get::<Loaded>().is_some();
     for (name, value) in HEADERS.into_iter().filter(|(name, _)| !loaded || LOADED.contains(name)) {
         let entry = response.headers_mut().entry(HeaderName::from_static(name));
@@ -41,13 +40,10 @@ pub(super) async fn headers(mut response: Response) -> Response {
 }
 
 /// Refuses what another site's page sends here to change something.
-pub(super) async fn same_site(request: Request, next: Next) -> Response {
+pub(super) fn foreign(request: &Request) -> Option<Error> {
     let foreign = request.headers().get("sec-fetch-site").is_some_and(|site| site == "cross-site");
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if foreign && changes && request.uri().path() != "/share-target" {
-        return Error::CrossSite.into_response();
-    }
-    next.run(request).await
+    (foreign && changes && request.uri().path() != "/share-target").then_some(Error::CrossSite)
 }
 
 /// What a phone shares without the service worker's help would be plaintext: it is not read.

@@ -1,5 +1,6 @@
 //! The embedded ledger: SQLite in WAL mode with `synchronous=FULL`, one writing thread, group commit.
 
+mod publish;
 mod record;
 mod step;
 mod writer;
@@ -9,7 +10,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use async_trait::async_trait;
 use bytes::Bytes;
 use rusqlite::config::DbConfig;
@@ -17,8 +18,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use self::record::{Record, locked};
 use self::step::{
-    Step, admitted, counted, forget, give_up, hold, insert, lease, leased, millis, owned, release, signed, uploaded,
-    waiting,
+    Step, admitted, counted, forget, give_up, hold, lease, leased, millis, owned, release, signed, uploaded, waiting,
 };
 use self::writer::{Book, Writer};
 use super::{
@@ -29,6 +29,8 @@ use crate::share::{Digest, Ended, History, Network, RECEIPT_KEPT, ShareId, State
 
 /// Shares a sweep looks at.
 const SWEPT_AT_ONCE: i64 = 100;
+/// What `schema.sql` makes.
+const SCHEMA: u32 = 2;
 
 /// A ledger in one file, for one server.
 pub struct Sqlite {
@@ -54,14 +56,22 @@ impl Sqlite {
             // Else a statement is planned anew whenever its parameters change.
             db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
             db.execute_batch(
-                "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -4096;
+                "PRAGMA page_size = 4096; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -4096;
                  PRAGMA secure_delete = FAST; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 2000;",
             )?;
             Ok(db)
         };
-        let open = || -> rusqlite::Result<(Connection, Connection, u64)> {
+        let open = || -> anyhow::Result<(Connection, Connection, u64)> {
             let db = connect()?;
+            let tables: u32 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+            let schema: u32 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+            if tables > 0 && schema != SCHEMA {
+                bail!(
+                    "another version of onetimeshare made it: let that one finish its shares, then move the file away"
+                );
+            }
             db.execute_batch(include_str!("sqlite/schema.sql"))?;
+            db.pragma_update(None, "user_version", SCHEMA)?;
             let held: i64 = db.query_row("SELECT coalesce(sum(held), 0) FROM share", [], |row| row.get(0))?;
             Ok((db, connect()?, held.try_into().unwrap_or(0)))
         };
@@ -102,7 +112,8 @@ impl Sqlite {
                     "UPDATE share SET abandoned_at = ?2, free_at = ?2 WHERE id = ?1 AND expires_at IS NULL";
                 let published = "UPDATE share SET revoked_at = coalesce(revoked_at, ?2), free_at = ?2
                      WHERE id = ?1 AND expires_at NOTNULL";
-                let leases = "UPDATE claim SET lease_expires_at = min(lease_expires_at, ?2) WHERE id = ?1";
+                let leases = "UPDATE claim SET lease_expires_at = min(lease_expires_at, ?2)
+                     WHERE share = (SELECT number FROM share WHERE id = ?1)";
                 for update in [unpublished, published, leases] {
                     book.db.execute(update, params![id, now.0])?;
                 }
@@ -126,7 +137,7 @@ impl Ledger for Sqlite {
             .run(move |book| match Record::load(&book.db, &upload.id)? {
                 Some(record) if record.token == upload.token => Ok(()),
                 Some(_) => Err(Error::Unknown.into()),
-                None => insert(book, &upload, upload.length.unwrap_or(0), max_storage, now),
+                None => publish::begin(book, &upload, upload.length.unwrap_or(0), max_storage, now),
             })
             .await
     }
@@ -145,8 +156,8 @@ impl Ledger for Sqlite {
                 _ => return Err(Error::Conflict(record.upload.offset).into()),
             }
             hold(book, &record, record.held.max(length), max_storage)?;
-            let update = "UPDATE share SET length = ?2 WHERE id = ?1";
-            book.db.prepare_cached(update)?.execute(params![id.as_bytes(), signed(length)])?;
+            let update = "UPDATE share SET length = ?2 WHERE number = ?1";
+            book.db.prepare_cached(update)?.execute([record.number, signed(length)])?;
             Ok(())
         };
         self.writer.run(declare).await
@@ -169,8 +180,9 @@ impl Ledger for Sqlite {
             }
             hold(book, &record, record.held.max(step.to), max_storage)?;
             let window = step.window_ends_at.unwrap_or(record.upload.window_ends_at).0;
-            let update = "UPDATE share SET position = ?2, writer = ?3, window_ends_at = ?4, free_at = ?4 WHERE id = ?1";
-            book.db.prepare_cached(update)?.execute(params![step.id.as_bytes(), signed(step.to), writer, window])?;
+            let update =
+                "UPDATE share SET position = ?2, writer = ?3, window_ends_at = ?4, free_at = ?4 WHERE number = ?1";
+            book.db.prepare_cached(update)?.execute([record.number, signed(step.to), writer, window])?;
             Ok(())
         };
         self.writer.run(advance).await
@@ -178,45 +190,7 @@ impl Ledger for Sqlite {
 
     async fn publish(&self, publish: &Publish, now: Timestamp) -> Result<Timestamp> {
         let (publish, max_storage) = (publish.clone(), self.max_storage);
-        let transition = move |book: &mut Book| {
-            let held = (publish.manifest.len() + publish.inline.as_ref().map_or(0, Bytes::len)) as u64;
-            if let Some(begin) = &publish.begin
-                && Record::load(&book.db, &publish.id)?.is_none()
-            {
-                insert(book, begin, held, max_storage, now)?;
-            }
-            let record = uploaded(&book.db, &publish.id, &publish.token, now)?;
-            if let Some(expires_at) = record.upload.expires_at {
-                return Ok(expires_at);
-            }
-            let held = if publish.inline.is_some() { held } else { publish.base + publish.size };
-            hold(book, &record, held, max_storage)?;
-            let expires_at = now.after(publish.terms.expires_in);
-            let end = publish.base + publish.size;
-            let id = publish.id.as_bytes();
-            book.db
-                .prepare_cached(
-                    "UPDATE share SET verifier = ?2, password = ?3, expires_in = ?4, downloads = ?5, length = ?6, position = ?6,
-                         size = ?7, base = ?8, inline = ?9, expires_at = ?10, free_at = ?10 WHERE id = ?1",
-                )?
-                .execute(params![
-                    id,
-                    publish.terms.verifier.0,
-                    publish.terms.password,
-                    millis(publish.terms.expires_in),
-                    publish.terms.downloads,
-                    signed(record.upload.length.unwrap_or(end)),
-                    signed(publish.size),
-                    signed(publish.base),
-                    publish.inline.is_some(),
-                    expires_at.0,
-                ])?;
-            book.db
-                .prepare_cached("INSERT INTO payload (id, manifest, content) VALUES (?1, ?2, ?3)")?
-                .execute(params![id, &publish.manifest[..], publish.inline.as_deref()])?;
-            Ok(expires_at)
-        };
-        self.writer.run(transition).await
+        self.writer.run(move |book| publish::publish(book, &publish, max_storage, now)).await
     }
 
     async fn abandon(&self, id: &ShareId, token: &Digest, now: Timestamp) -> Result<Remains> {
@@ -235,9 +209,9 @@ impl Ledger for Sqlite {
     async fn peek(&self, id: &ShareId, attempt: Option<&Attempt>, now: Timestamp) -> Result<Share> {
         let looked = self.read(|db| {
             let record = waiting(db, id, attempt, now)?;
-            let mut select = db.prepare_cached("SELECT manifest FROM payload WHERE id = ?1")?;
+            let mut select = db.prepare_cached("SELECT manifest FROM payload WHERE share = ?1")?;
             let manifest: Option<Vec<u8>> = match attempt {
-                Some(_) => select.query_row([id.as_bytes()], |row| row.get(0)).optional()?,
+                Some(_) => select.query_row([record.number], |row| row.get(0)).optional()?,
                 None => None,
             };
             let left = record.history.downloads.saturating_sub(record.claims.len() as u32);
@@ -281,7 +255,7 @@ impl Ledger for Sqlite {
         let (id, request) = (*id, *request);
         let claim = move |book: &mut Book| {
             let record = Record::load(&book.db, &id)?.ok_or(Error::Unknown)?;
-            if let Some(granted) = record.claim(&request.claim) {
+            if let Some((_, granted)) = record.claim(&request.claim) {
                 return match granted.state(now) {
                     Ended { state: State::Claimed, .. } => {
                         Ok(Grant { lease: lease(&book.db, &record, &request.claim)?, repeated: true })
@@ -299,10 +273,10 @@ impl Ledger for Sqlite {
             };
             book.db
                 .prepare_cached(
-                    "INSERT INTO claim (id, number, claim, claimed_at, lease_expires_at, served) VALUES (?1, ?2, ?3, ?4, ?5, 0)",
+                    "INSERT INTO claim (share, number, claim, claimed_at, lease_expires_at, served) VALUES (?1, ?2, ?3, ?4, ?5, 0)",
                 )?
                 .execute(params![
-                    id.as_bytes(),
+                    record.number,
                     record.claims.len() as i64,
                     request.claim.0,
                     now.0,
@@ -311,8 +285,8 @@ impl Ledger for Sqlite {
             record.claims.push(request.claim);
             record.history.claims.push(granted);
             book.db
-                .prepare_cached("UPDATE share SET free_at = ?2 WHERE id = ?1")?
-                .execute(params![id.as_bytes(), record.history.free_at(now).0])?;
+                .prepare_cached("UPDATE share SET free_at = ?2 WHERE number = ?1")?
+                .execute([record.number, record.history.free_at(now).0])?;
             Ok(Grant { lease: lease(&book.db, &record, &request.claim)?, repeated: false })
         };
         self.writer.run(claim).await
@@ -335,25 +309,25 @@ impl Ledger for Sqlite {
             if stands.state != State::Claimed {
                 return Err(Error::Ended(stands).into());
             }
-            let granted = record.claim(&claim).ok_or(Error::Unknown)?;
+            let (number, granted) = record.claim(&claim).ok_or(Error::Unknown)?;
             let served = granted.served.saturating_add_signed(charge.bytes);
             if charge.bytes > 0 && served > charge.limit {
                 return Err(Error::BudgetSpent.into());
             }
             book.db
-                .prepare_cached("UPDATE claim SET served = ?3, lease_expires_at = ?4 WHERE id = ?1 AND claim = ?2")?
-                .execute(params![id.as_bytes(), claim.0, signed(served), charge.lease_expires_at.0])?;
+                .prepare_cached("UPDATE claim SET served = ?3, lease_expires_at = ?4 WHERE share = ?1 AND number = ?2")?
+                .execute([record.number, number as i64, signed(served), charge.lease_expires_at.0])?;
             // `free_at` is when to look again, so that a lease that moves on need not move it too.
             if charge.lease_expires_at < granted.lease_expires_at {
                 book.db
-                    .prepare_cached("UPDATE share SET free_at = min(free_at, ?2) WHERE id = ?1")?
-                    .execute(params![id.as_bytes(), charge.lease_expires_at.0])?;
+                    .prepare_cached("UPDATE share SET free_at = min(free_at, ?2) WHERE number = ?1")?
+                    .execute([record.number, charge.lease_expires_at.0])?;
             }
             if !record.inline || charge.bytes < 0 {
                 return Ok(None);
             }
-            let mut select = book.db.prepare_cached("SELECT content FROM payload WHERE id = ?1")?;
-            Ok(Some(Bytes::from(select.query_row([id.as_bytes()], |row| row.get::<_, Vec<u8>>(0))?)))
+            let mut select = book.db.prepare_cached("SELECT content FROM payload WHERE share = ?1")?;
+            Ok(Some(Bytes::from(select.query_row([record.number], |row| row.get::<_, Vec<u8>>(0))?)))
         };
         self.writer.run(transition).await
     }
@@ -361,14 +335,14 @@ impl Ledger for Sqlite {
     async fn finish(&self, id: &ShareId, claim: &Digest, now: Timestamp) -> Result<Remains> {
         let (id, claim) = (*id, *claim);
         let finish = move |book: &mut Book| {
-            let (_, stands) = leased(&book.db, &id, &claim, now)?;
+            let (record, stands) = leased(&book.db, &id, &claim, now)?;
             match stands.state {
                 State::Claimed => {}
                 State::Finished => return release(book, &id, now),
                 _ => return Err(Error::Ended(stands).into()),
             }
-            let update = "UPDATE claim SET finished_at = ?3 WHERE id = ?1 AND claim = ?2";
-            book.db.prepare_cached(update)?.execute(params![id.as_bytes(), claim.0, now.0])?;
+            let update = "UPDATE claim SET finished_at = ?3 WHERE share = ?1 AND claim = ?2";
+            book.db.prepare_cached(update)?.execute(params![record.number, claim.0, now.0])?;
             release(book, &id, now)
         };
         self.writer.run(finish).await
@@ -386,14 +360,14 @@ impl Ledger for Sqlite {
                 (Revoker::Owner(_), _) if spent => return Err(Error::Claimed.into()),
                 (_, State::Uploading | State::Abandoned) => give_up(book, &record, now)?,
                 (_, State::Ready) => {
-                    let update = "UPDATE share SET revoked_at = ?2 WHERE id = ?1";
-                    book.db.prepare_cached(update)?.execute(params![id.as_bytes(), now.0])?;
+                    let update = "UPDATE share SET revoked_at = ?2 WHERE number = ?1";
+                    book.db.prepare_cached(update)?.execute([record.number, now.0])?;
                 }
                 _ => {}
             }
             if matches!(by, Revoker::Operator) {
-                let update = "UPDATE claim SET lease_expires_at = min(lease_expires_at, ?2) WHERE id = ?1 AND finished_at IS NULL";
-                book.db.prepare_cached(update)?.execute(params![id.as_bytes(), now.0])?;
+                let update = "UPDATE claim SET lease_expires_at = min(lease_expires_at, ?2) WHERE share = ?1 AND finished_at IS NULL";
+                book.db.prepare_cached(update)?.execute([record.number, now.0])?;
             }
             release(book, &id, now)
         };
@@ -424,8 +398,9 @@ impl Ledger for Sqlite {
     async fn due(&self, now: Timestamp) -> Result<Vec<(ShareId, Ended)>> {
         let due = move |book: &mut Book| {
             let old = now.0 - millis(RECEIPT_KEPT);
-            for table in ["claim", "guess"] {
-                let delete = format!("DELETE FROM {table} WHERE id IN (SELECT id FROM share WHERE freed_at < ?1)");
+            for (table, by) in [("claim", ("share", "number")), ("guess", ("id", "id"))] {
+                let delete =
+                    format!("DELETE FROM {table} WHERE {} IN (SELECT {} FROM share WHERE freed_at < ?1)", by.0, by.1);
                 book.db.execute(&delete, [old])?;
             }
             book.db.execute("DELETE FROM share WHERE freed_at < ?1", [old])?;
@@ -441,8 +416,8 @@ impl Ledger for Sqlite {
                 if free_at <= now {
                     due.push((id, record.history.state(now)));
                 } else {
-                    let update = "UPDATE share SET free_at = ?2 WHERE id = ?1";
-                    book.db.prepare_cached(update)?.execute(params![id.as_bytes(), free_at.0])?;
+                    let update = "UPDATE share SET free_at = ?2 WHERE number = ?1";
+                    book.db.prepare_cached(update)?.execute([record.number, free_at.0])?;
                 }
             }
             Ok(due)

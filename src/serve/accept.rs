@@ -1,24 +1,25 @@
 //! The accept loop: one task per connection, its limits, and its end.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
+use axum::response::Response;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
-use super::stretch::at_a_stretch;
 use super::wire::Wire;
+use super::workers::Workers;
 use crate::http::{Drained, Peer};
 
 /// The head of a request must be here in this time; between two requests, the next one must begin in it.
@@ -30,7 +31,10 @@ const RESERVED_FILES: u64 = 512;
 const CONNECTIONS: u64 = 60_000;
 
 /// Serves connections until `stopping`, and then until the last of them has ended.
-pub(super) async fn accept(listener: TcpListener, router: Router, stopping: CancellationToken) {
+pub(super) async fn accept<S>(listener: TcpListener, server: S, workers: Arc<Workers>, stopping: CancellationToken)
+where
+    S: Service<Request<Body>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
+{
     let (tasks, places) = (TaskTracker::new(), Arc::new(Semaphore::new(places())));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(BUFFER);
@@ -53,18 +57,19 @@ pub(super) async fn accept(listener: TcpListener, router: Router, stopping: Canc
         };
         // Without it an answer in two writes waits 40 ms for the client's acknowledgement (Nagle, RFC 896).
         let _ = stream.set_nodelay(true);
-        let drained = Drained::new();
-        let wire = TokioIo::new(Wire::new(stream, drained.clone()));
-        let router = router.clone();
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(Peer(peer));
-            request.extensions_mut().insert(drained.clone());
-            router.clone().call(request.map(Body::new))
-        });
-        let (connection, stopping) = (http.serve_connection(wire, service), stopping.clone());
-        tasks.spawn(at_a_stretch(async move {
+        let Ok(stream) = stream.into_std() else { continue };
+        let (http, server, stopping) = (http.clone(), server.clone(), stopping.clone());
+        workers.spawn(&tasks, async move {
             let _place = place;
-            let mut connection = std::pin::pin!(connection);
+            let Ok(stream) = TcpStream::from_std(stream) else { return };
+            let drained = Drained::new();
+            let wire = TokioIo::new(Wire::new(stream, drained.clone()));
+            let service = service_fn(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(Peer(peer));
+                request.extensions_mut().insert(drained.clone());
+                server.clone().call(request.map(Body::new))
+            });
+            let mut connection = std::pin::pin!(http.serve_connection(wire, service));
             // How a connection fails is its client's business.
             let ended = tokio::select! {
                 _ = connection.as_mut() => true,
@@ -74,7 +79,7 @@ pub(super) async fn accept(listener: TcpListener, router: Router, stopping: Canc
                 connection.as_mut().graceful_shutdown();
                 let _ = connection.await;
             }
-        }));
+        });
     }
     drop(listener);
     tasks.close();

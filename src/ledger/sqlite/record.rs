@@ -12,6 +12,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// A row of `share`, with its claims.
 pub(super) struct Record {
+    pub(super) number: i64,
     pub(super) id: ShareId,
     pub(super) owner: Digest,
     pub(super) token: Digest,
@@ -33,7 +34,7 @@ impl Record {
         let mut select = db.prepare_cached(
             "SELECT owner, upload, verifier, password, expires_in, downloads, length, manifest_len, position, writer,
                     size, base, inline, created_at, window_ends_at, abandoned_at, expires_at, revoked_at, opened,
-                    wrong_proofs, held, freed_at, resumable
+                    wrong_proofs, held, freed_at, resumable, number
              FROM share WHERE id = ?1",
         )?;
         let Some(mut record) = select.query_row([id.as_bytes()], |row| Self::from_row(*id, row)).optional()? else {
@@ -42,9 +43,9 @@ impl Record {
         if record.upload.expires_at.is_some() {
             let mut select = db.prepare_cached(
                 "SELECT claim, claimed_at, lease_expires_at, finished_at, served FROM claim
-                 WHERE id = ?1 ORDER BY number",
+                 WHERE share = ?1 ORDER BY number",
             )?;
-            let mut rows = select.query([id.as_bytes()])?;
+            let mut rows = select.query([record.number])?;
             while let Some(row) = rows.next()? {
                 record.claims.push(Digest(row.get(0)?));
                 record.history.claims.push(Claim {
@@ -64,6 +65,7 @@ impl Record {
         let window_ends_at = Timestamp(row.get(14)?);
         let downloads = row.get(5)?;
         Ok(Self {
+            number: row.get(23)?,
             id,
             owner: Digest(row.get(0)?),
             token: Digest(row.get(1)?),
@@ -102,9 +104,9 @@ impl Record {
         })
     }
 
-    /// The claim of a token's digest.
-    pub(super) fn claim(&self, digest: &Digest) -> Option<&Claim> {
-        self.claims.iter().position(|claim| claim == digest).map(|at| &self.history.claims[at])
+    /// The claim of a token's digest, and its number.
+    pub(super) fn claim(&self, digest: &Digest) -> Option<(usize, &Claim)> {
+        self.claims.iter().position(|claim| claim == digest).map(|at| (at, &self.history.claims[at]))
     }
 }
 

@@ -1,6 +1,7 @@
 -- One row per share, from the first byte of its upload until its receipt is forgotten.
 CREATE TABLE IF NOT EXISTS share (
-    id             BLOB PRIMARY KEY,
+    number         INTEGER PRIMARY KEY, -- grows: what is new lies together, in pages that are at hand
+    id             BLOB NOT NULL UNIQUE,
     owner          BLOB NOT NULL,
     upload         BLOB NOT NULL,
     verifier       BLOB NOT NULL,
@@ -25,26 +26,26 @@ CREATE TABLE IF NOT EXISTS share (
     held           INTEGER NOT NULL, -- bytes that it occupies or has reserved
     free_at        INTEGER,          -- not before this are they freed; NULL once they are
     freed_at       INTEGER
-) WITHOUT ROWID;
+);
 CREATE INDEX IF NOT EXISTS share_due ON share (free_at) WHERE free_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS share_old ON share (freed_at) WHERE freed_at IS NOT NULL;
 
 -- What a lease reads: deleted when nobody may read it any more.
 CREATE TABLE IF NOT EXISTS payload (
-    id       BLOB PRIMARY KEY,
+    share    INTEGER PRIMARY KEY,
     manifest BLOB NOT NULL,
     content  BLOB
 );
 
 CREATE TABLE IF NOT EXISTS claim (
-    id               BLOB NOT NULL,
+    share            INTEGER NOT NULL,
     number           INTEGER NOT NULL, -- 0 for the first
     claim            BLOB NOT NULL,
     claimed_at       INTEGER NOT NULL,
     lease_expires_at INTEGER NOT NULL,
     finished_at      INTEGER,
     served           INTEGER NOT NULL,
-    PRIMARY KEY (id, number)
+    PRIMARY KEY (share, number)
 ) WITHOUT ROWID;
 
 -- Wrong passwords of the last hour.

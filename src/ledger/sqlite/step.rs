@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
 use super::record::{Record, count_guess, count_wrong, locked};
 use super::writer::{Book, Stop};
-use crate::ledger::{Attempt, Error, Lease, NewUpload, Remains};
+use crate::ledger::{Attempt, Error, Lease, Remains};
 use crate::share::{Digest, Ended, ShareId, State, Timestamp};
 
 /// What a step gives, or why its transition stops.
@@ -86,15 +86,14 @@ pub(super) fn uploaded(db: &Connection, id: &ShareId, token: &Digest, now: Times
 /// The record whose claim is `claim`, and where that claim stands.
 pub(super) fn leased(db: &Connection, id: &ShareId, claim: &Digest, now: Timestamp) -> Step<(Record, Ended)> {
     let record = Record::load(db, id)?.ok_or(Error::Unknown)?;
-    let stands = record.claim(claim).ok_or(Error::Unknown)?.state(now);
+    let stands = record.claim(claim).ok_or(Error::Unknown)?.1.state(now);
     Ok((record, stands))
 }
 
 pub(super) fn lease(db: &Connection, record: &Record, claim: &Digest) -> Step<Lease> {
-    let granted = record.claim(claim).ok_or(Error::Unknown)?;
-    let manifest: Vec<u8> = db
-        .prepare_cached("SELECT manifest FROM payload WHERE id = ?1")?
-        .query_row([record.id.as_bytes()], |row| row.get(0))?;
+    let (_, granted) = record.claim(claim).ok_or(Error::Unknown)?;
+    let select = "SELECT manifest FROM payload WHERE share = ?1";
+    let manifest: Vec<u8> = db.prepare_cached(select)?.query_row([record.number], |row| row.get(0))?;
     Ok(Lease {
         size: record.history.size,
         base: record.base,
@@ -105,39 +104,11 @@ pub(super) fn lease(db: &Connection, record: &Record, claim: &Digest) -> Step<Le
     })
 }
 
-pub(super) fn insert(book: &mut Book, upload: &NewUpload, held: u64, max_storage: u64, now: Timestamp) -> Step<()> {
-    make_room(book, held, max_storage)?;
-    let terms = &upload.terms;
-    book.db
-        .prepare_cached(
-            "INSERT INTO share (id, owner, upload, verifier, password, expires_in, downloads, length, manifest_len, position,
-                 writer, resumable, size, base, inline, created_at, window_ends_at, opened, wrong_proofs, held, free_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, 0, ?10, 0, 0, 0, ?11, ?12, 0, 0, ?13, ?12)",
-        )?
-        .execute(params![
-            upload.id.as_bytes(),
-            upload.owner.0,
-            upload.token.0,
-            terms.verifier.0,
-            terms.password,
-            millis(terms.expires_in),
-            terms.downloads,
-            upload.length.map(signed),
-            signed(upload.manifest_len),
-            upload.resumable,
-            now.0,
-            upload.window_ends_at.0,
-            signed(held),
-        ])?;
-    book.held += held;
-    Ok(())
-}
-
 /// Ends an upload: what it had reserved and not yet filled is free for others at once.
 pub(super) fn give_up(book: &mut Book, record: &Record, now: Timestamp) -> Step<()> {
     hold(book, record, record.held.min(record.upload.offset), u64::MAX)?;
-    let update = "UPDATE share SET abandoned_at = coalesce(abandoned_at, ?2) WHERE id = ?1";
-    book.db.prepare_cached(update)?.execute(params![record.id.as_bytes(), now.0])?;
+    let update = "UPDATE share SET abandoned_at = coalesce(abandoned_at, ?2) WHERE number = ?1";
+    book.db.prepare_cached(update)?.execute([record.number, now.0])?;
     Ok(())
 }
 
@@ -146,15 +117,15 @@ pub(super) fn hold(book: &mut Book, record: &Record, held: u64, max_storage: u64
     make_room(book, held.saturating_sub(record.held), max_storage)?;
     if held != record.held {
         book.db
-            .prepare_cached("UPDATE share SET held = ?2 WHERE id = ?1")?
-            .execute(params![record.id.as_bytes(), signed(held)])?;
+            .prepare_cached("UPDATE share SET held = ?2 WHERE number = ?1")?
+            .execute([record.number, signed(held)])?;
         book.held = book.held.saturating_sub(record.held).saturating_add(held);
     }
     Ok(())
 }
 
 /// Whether `more` bytes fit. The sum is taken anew before anybody is refused: a takedown frees beside a running server.
-fn make_room(book: &mut Book, more: u64, max_storage: u64) -> Step<()> {
+pub(super) fn make_room(book: &mut Book, more: u64, max_storage: u64) -> Step<()> {
     if more > 0 && book.held.saturating_add(more) > max_storage {
         let sum = "SELECT coalesce(sum(held), 0) FROM share";
         book.held = book.db.query_row(sum, [], |row| row.get::<_, i64>(0))?.cast_unsigned();
@@ -175,17 +146,16 @@ pub(super) fn release(book: &mut Book, id: &ShareId, now: Timestamp) -> Step<Rem
         forget(book, &record, now)?;
         return Ok(Remains::Nothing);
     }
-    book.db.prepare_cached("UPDATE share SET free_at = ?2 WHERE id = ?1")?.execute(params![id.as_bytes(), now.0])?;
+    book.db.prepare_cached("UPDATE share SET free_at = ?2 WHERE number = ?1")?.execute([record.number, now.0])?;
     Ok(Remains::Blob)
 }
 
 /// The share occupies nothing any more.
 pub(super) fn forget(book: &mut Book, record: &Record, now: Timestamp) -> Step<()> {
-    let id = record.id.as_bytes();
-    book.db.prepare_cached("DELETE FROM payload WHERE id = ?1")?.execute([id])?;
+    book.db.prepare_cached("DELETE FROM payload WHERE share = ?1")?.execute([record.number])?;
     book.db
-        .prepare_cached("UPDATE share SET held = 0, free_at = NULL, freed_at = ?2 WHERE id = ?1")?
-        .execute(params![id, now.0])?;
+        .prepare_cached("UPDATE share SET held = 0, free_at = NULL, freed_at = ?2 WHERE number = ?1")?
+        .execute([record.number, now.0])?;
     book.held = book.held.saturating_sub(record.held);
     Ok(())
 }
