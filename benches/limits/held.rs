@@ -30,6 +30,8 @@ const TICK: Duration = Duration::from_millis(50);
 const RECEIVE_BUFFER: usize = 32 * 1024;
 
 const IDLE: usize = 10_000;
+/// Of them, those that ask at the same time: all must be there before the first is closed for being idle.
+const ASKING: usize = 100;
 
 /// A thousand downloads at once, each taken at its own slow pace.
 pub(crate) fn slow(options: &Options, report: &mut Report) {
@@ -105,15 +107,14 @@ pub(crate) fn idle(_: &Options, report: &mut Report) {
     let length = server.client().ask("GET", &path, "", b"").is(200).length();
     let before = server.memory("VmRSS:");
     let mut answer = vec![0; length];
-    let begun = Instant::now();
-    let connections: Vec<TcpStream> = (0..IDLE)
-        .map(|count| {
-            let connected = TcpStream::connect(server.address);
-            let mut stream = connected.unwrap_or_else(|error| panic!("connection {count}: {error}"));
-            stream.write_all(request.as_bytes()).and_then(|()| stream.read_exact(&mut answer)).expect("an answer");
-            stream
-        })
-        .collect();
+    let (begun, mut connections) = (Instant::now(), Vec::new());
+    while connections.len() < IDLE {
+        let connect = |_| TcpStream::connect(server.address).expect("the server listens");
+        let mut asking: Vec<TcpStream> = (0..ASKING).map(connect).collect();
+        asking.iter_mut().for_each(|stream| stream.write_all(request.as_bytes()).expect("the server reads"));
+        asking.iter_mut().for_each(|stream| stream.read_exact(&mut answer).expect("the server answers"));
+        connections.append(&mut asking);
+    }
     let each = (server.memory("VmRSS:") - before) * 1024.0 / IDLE as f64;
     let is_open = |mut stream: &TcpStream| {
         stream.set_nonblocking(true).expect("a socket");

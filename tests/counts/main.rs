@@ -103,13 +103,13 @@ fn check_bulk(store: &str, calls: &[Calls; 2], bounds: &[[Bound; 2]; 2]) {
 
 #[test]
 fn system_calls_of_a_large_embedded_share() {
-    let bounds = [[about(5.4), roughly(23.0)], [about(25.0), roughly(50.0)]];
+    let bounds = [[about(5.4), roughly(23.0)], [about(25.0), roughly(95.0)]];
     check_bulk("embedded", &bulk(None), &bounds);
 }
 
 #[test]
 fn system_calls_of_a_large_share_in_redis() {
-    let bounds = [[about(10.0), roughly(16.0)], [about(9.5), roughly(15.0)]];
+    let bounds = [[about(9.6), roughly(20.0)], [about(10.0), roughly(19.0)]];
     check_bulk("Redis", &bulk(Some(&in_memory())), &bounds);
 }
 
@@ -125,8 +125,8 @@ fn system_calls_of_a_small_embedded_share() {
     let each = |count: f64| count / f64::from(CYCLES);
     // What the benchmark takes a cycle on disk to wait for, too (`benches/limits/disk.rs`).
     same(3.0).check(each(calls.of("fsync") + calls.of("fdatasync")), "syncs for a small share", &calls);
-    about(37.8).check(each(calls.moving()), "system calls that move bytes, for a small share", &calls);
-    roughly(88.0).check(each(calls.all()), "system calls for a small share", &calls);
+    about(36.5).check(each(calls.moving()), "system calls that move bytes, for a small share", &calls);
+    roughly(85.0).check(each(calls.all()), "system calls for a small share", &calls);
 }
 
 #[test]
@@ -172,15 +172,11 @@ fn instructions_and_allocations() {
     let (mut client, share) = (called.client(), Share::new(LARGE * MIB));
     cycles(&mut client, 5);
     let ((), small) = called.during(f64::from(CYCLES), || cycles(&mut client, CYCLES));
-    about(3.65e6).check(small.instructions, "instructions for a small share", &small);
-    about(548.0).check(small.allocations, "allocations for a small share", &small);
+    about(2.95e6).check(small.instructions, "instructions for a small share", &small);
+    about(282.0).check(small.allocations, "allocations for a small share", &small);
 
-    let (uploaded, up) = called.during(LARGE as f64, || share.upload(&mut client));
-    about(0.31e6).check(up.instructions, "instructions for a MiB up", &up);
-    about(32.5).check(up.allocations, "allocations for a MiB up", &up);
-
-    let claim = uploaded.claim(&mut client);
-    let ((), down) = called.during(LARGE as f64, || share.read(&mut client, &claim));
-    about(0.3e6).check(down.instructions, "instructions for a MiB down", &down);
-    about(12.0).check(down.allocations, "allocations for a MiB down", &down);
+    // Not down: callgrind makes everything slow, and somebody slow is served in smaller pieces.
+    let (_, up) = called.during(LARGE as f64, || share.upload(&mut client));
+    about(0.32e6).check(up.instructions, "instructions for a MiB up", &up);
+    about(24.0).check(up.allocations, "allocations for a MiB up", &up);
 }
