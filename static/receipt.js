@@ -21,7 +21,7 @@ const LOOK = 10_000;
 const STALE = 20_000;
 
 const ticket = byId("receipt");
-const id = ticket.dataset.id ?? "";
+const id = location.pathname.split("/")[2] ?? "";
 const owner = tokenIn(location.hash);
 const follower = new Follower();
 

@@ -22,7 +22,7 @@ import { byId, focus, only, say, timeElement } from "./lib/ui.js";
 const STAGED = { kind: "staged" };
 
 const ticket = byId("receive");
-const id = ticket.dataset.id ?? "";
+const id = location.pathname.split("/")[2] ?? "";
 
 keepFragment();
 byId("look-again").addEventListener("click", () => wake());

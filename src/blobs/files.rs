@@ -25,8 +25,10 @@ const SMALL_PIECE: u64 = 16 * 1024;
 const GROWTH: u64 = 128;
 /// Bytes in a second, below which a reader is slow.
 const SLOW: f64 = 1e6;
-/// Memory takes or gives a piece in a tenth of this; a disk that is busy takes longer.
-const QUICK: Duration = Duration::from_millis(1);
+/// Memory takes or gives a piece in a fraction of this; a disk that is busy takes longer.
+const QUICK: Duration = Duration::from_millis(5);
+/// Bytes that are moved before others on the same thread have their turn: half a millisecond's worth.
+const TURN: usize = 512 * 1024;
 /// So many pieces go by way of another thread before it is tried again without.
 const DETOURS: u32 = 128;
 /// Of the disk, this much stays free, or a twentieth of it where that is less: the ledger must be able to record what is freed.
@@ -138,11 +140,22 @@ impl Blobs for Files {
 #[derive(Default)]
 struct Pace {
     detours: u32,
+    /// Bytes since others had their turn.
+    moved: usize,
 }
 
 impl Pace {
-    /// Moves a piece, here or there.
-    async fn pass<T: Send + 'static>(&mut self, work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T> {
+    /// Moves a piece of `length` bytes, here or there.
+    async fn pass<T, F>(&mut self, length: usize, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> io::Result<T> + Send + 'static,
+    {
+        self.moved += length;
+        if self.moved > TURN {
+            self.moved = length;
+            tokio::task::yield_now().await;
+        }
         if self.detours > 0 {
             self.detours -= 1;
             return blocking(work).await;
@@ -171,9 +184,9 @@ impl FileWriter {
     /// Writes the pieces. Dropped meanwhile, it has written any part of them.
     async fn flush(&mut self) -> Result<()> {
         let (file, at) = (self.file.clone(), self.at);
-        let pieces = std::mem::take(&mut self.pieces);
-        self.at += std::mem::take(&mut self.waiting) as u64;
-        self.pace.pass(move || write_all_at(&file, pieces, at)).await
+        let (pieces, length) = (std::mem::take(&mut self.pieces), std::mem::take(&mut self.waiting));
+        self.at += length as u64;
+        self.pace.pass(length, move || write_all_at(&file, pieces, at)).await
     }
 }
 
@@ -238,7 +251,7 @@ impl FileReader {
             return Ok(None);
         }
         let (file, length) = (self.file.clone(), left.min(self.most()) as usize);
-        let piece = self.pace.pass(move || read_exact_at(&file, length, at)).await?;
+        let piece = self.pace.pass(length, move || read_exact_at(&file, length, at)).await?;
         self.range.start += piece.len() as u64;
         Ok(Some((piece, self)))
     }

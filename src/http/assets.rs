@@ -15,8 +15,10 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use include_dir::{Dir, include_dir};
 
+use super::App;
 use super::error::Error;
 use super::policy::Loaded;
+use super::views::Page;
 use crate::share::Digest;
 use crate::text::Lang;
 
@@ -56,6 +58,15 @@ impl Asset {
     fn gzip(&self) -> Option<&Bytes> {
         let compress = || Some(gzip(&self.plain, Compression::best())).filter(|gzip| gzip.len() < self.plain.len());
         self.gzip.get_or_init(compress).as_ref()
+    }
+
+    /// Its bytes, compressed where the client takes that.
+    fn answer(&self, headers: &HeaderMap) -> Response {
+        let about = [(header::CONTENT_TYPE, self.media_type), (header::VARY, "Accept-Encoding")];
+        match takes_gzip(headers).then(|| self.gzip()).flatten() {
+            Some(gzip) => (about, [(header::CONTENT_ENCODING, "gzip")], gzip.clone()).into_response(),
+            None => (about, self.plain.clone()).into_response(),
+        }
     }
 }
 
@@ -138,12 +149,7 @@ pub(super) async fn openapi() -> Response {
 
 fn answer(path: &str, headers: &HeaderMap, cache: &'static str) -> Result<Response, Error> {
     let asset = ASSETS.files.get(path).ok_or(Error::NotFound)?;
-    let about =
-        [(header::CONTENT_TYPE, asset.media_type), (header::CACHE_CONTROL, cache), (header::VARY, "Accept-Encoding")];
-    let mut answer = match takes_gzip(headers).then(|| asset.gzip()).flatten() {
-        Some(gzip) => (about, [(header::CONTENT_ENCODING, "gzip")], gzip.clone()).into_response(),
-        None => (about, asset.plain.clone()).into_response(),
-    };
+    let mut answer = ([(header::CACHE_CONTROL, cache)], asset.answer(headers)).into_response();
     if !runs_by_itself(path) {
         answer.extensions_mut().insert(Loaded);
     }
@@ -162,6 +168,32 @@ pub(super) fn page(html: String, headers: &HeaderMap) -> Response {
     }
     let gzip = gzip(html.as_bytes(), Compression::fast());
     (vary, [(header::CONTENT_ENCODING, "gzip")], Html(gzip)).into_response()
+}
+
+/// A page that is the same for everybody who reads its language: made and compressed once.
+pub(super) struct SamePage {
+    render: fn(Page<'static>) -> askama::Result<String>,
+    made: [OnceLock<Asset>; Lang::ALL.len()],
+}
+
+impl SamePage {
+    /// One that is made when it is first asked for.
+    pub(super) const fn new(render: fn(Page<'static>) -> askama::Result<String>) -> Self {
+        Self { render, made: [const { OnceLock::new() }; Lang::ALL.len()] }
+    }
+
+    /// The page, compressed where the client takes that.
+    pub(super) fn answer(&self, app: &App, lang: Lang, headers: &HeaderMap) -> Result<Response, Error> {
+        let made = &self.made[lang as usize];
+        let page = match made.get() {
+            Some(page) => page,
+            None => {
+                let plain = (self.render)(app.page(lang)).map_err(|_| Error::Internal)?.into();
+                made.get_or_init(|| Asset { media_type: "text/html; charset=utf-8", plain, gzip: OnceLock::new() })
+            }
+        };
+        Ok(page.answer(headers))
+    }
 }
 
 fn takes_gzip(headers: &HeaderMap) -> bool {

@@ -5,6 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 
+use super::assets::SamePage;
 use super::client::{Client, named, share_id};
 use super::error::Error;
 use super::status::UPLOAD_PART;
@@ -52,8 +53,8 @@ pub(super) async fn sealed(
         }
     };
     let status = if waits { StatusCode::OK } else { StatusCode::NOT_FOUND };
-    let page = render(&views::Sealed { page: app.page(lang), id })?;
-    Ok((status, assets::page(page, &headers)).into_response())
+    static PAGE: SamePage = SamePage::new(|page| views::Sealed { page }.render());
+    Ok((status, PAGE.answer(&app, lang, &headers)?).into_response())
 }
 
 /// `GET /s/{id}/{secret}`: what the plain link leads to.
@@ -122,8 +123,9 @@ pub(super) async fn sealed_receipt(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
-    let page = views::SealedReceipt { page: app.page(lang), id: share_id(&id)? };
-    Ok(assets::page(render(&page)?, &headers))
+    static PAGE: SamePage = SamePage::new(|page| views::SealedReceipt { page }.render());
+    share_id(&id)?;
+    PAGE.answer(&app, lang, &headers)
 }
 
 /// `GET /r/{id}/{owner token}`.

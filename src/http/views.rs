@@ -11,7 +11,7 @@ use std::time::Duration;
 use askama::Template;
 
 pub use self::page::{Page, Words};
-use crate::share::{Claim, Ended, History, ShareId, State, Timestamp, Token};
+use crate::share::{Claim, Ended, History, State, Timestamp, Token};
 
 /// So many files are listed at once; the rest unfold.
 const LISTED: usize = 12;
@@ -89,8 +89,6 @@ impl Sent<'_> {
 pub struct Sealed<'a> {
     /// What every page needs.
     pub page: Page<'a>,
-    /// The share.
-    pub id: ShareId,
 }
 
 /// `GET /s/{id}/{secret}`: what a plain link leads to, and the form that claims it.
@@ -307,8 +305,6 @@ impl Receipt<'_> {
 pub struct SealedReceipt<'a> {
     /// What every page needs.
     pub page: Page<'a>,
-    /// The share.
-    pub id: ShareId,
 }
 
 /// `GET /status`: whether the store answers.

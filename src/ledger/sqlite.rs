@@ -20,7 +20,7 @@ use self::record::{Record, locked};
 use self::step::{
     Step, admitted, counted, forget, give_up, hold, lease, leased, millis, owned, release, signed, uploaded, waiting,
 };
-use self::writer::{Book, Writer};
+use self::writer::{Book, Stop, Writer};
 use super::{
     Advance, Attempt, Charge, ClaimRequest, Error, Grant, Lease, Ledger, NewUpload, Publish, Remains, Result, Revoker,
     Share, Upload,
@@ -49,20 +49,21 @@ impl Sqlite {
     /// Where the file can't be opened, or is no ledger.
     pub fn open(dir: &Path, max_storage: Option<u64>) -> anyhow::Result<Self> {
         let path = dir.join("ledger.sqlite");
-        let connect = || -> rusqlite::Result<Connection> {
+        let connect = |cache_kib: i64| -> rusqlite::Result<Connection> {
             let db = Connection::open(&path)?;
+            db.pragma_update(None, "cache_size", -cache_kib)?;
             db.busy_timeout(Duration::from_secs(10))?;
             db.set_prepared_statement_cache_capacity(64);
             // Else a statement is planned anew whenever its parameters change.
             db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
             db.execute_batch(
-                "PRAGMA page_size = 4096; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -4096;
+                "PRAGMA page_size = 4096; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
                  PRAGMA secure_delete = FAST; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 2000;",
             )?;
             Ok(db)
         };
         let open = || -> anyhow::Result<(Connection, Connection, u64)> {
-            let db = connect()?;
+            let db = connect(4096)?;
             let tables: u32 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
             let schema: u32 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
             if tables > 0 && schema != SCHEMA {
@@ -73,7 +74,8 @@ impl Sqlite {
             db.execute_batch(include_str!("sqlite/schema.sql"))?;
             db.pragma_update(None, "user_version", SCHEMA)?;
             let held: i64 = db.query_row("SELECT coalesce(sum(held), 0) FROM share", [], |row| row.get(0))?;
-            Ok((db, connect()?, held.try_into().unwrap_or(0)))
+            // What it has read is stale after the next commit.
+            Ok((db, connect(256)?, held.try_into().unwrap_or(0)))
         };
         let (db, reader, held) = open().with_context(|| format!("can't open the ledger {}", path.display()))?;
         let writer = Writer::start(Book { db, held }).context("can't start the ledger's thread")?;
@@ -382,14 +384,14 @@ impl Ledger for Sqlite {
     }
 
     async fn hit(&self, id: &ShareId, now: Timestamp) -> Result<bool> {
-        match self.read(|db| waiting(db, id, None, now).map(drop)) {
-            Err(Error::Unknown) => return Ok(false),
-            waits => waits?,
-        }
         let id = *id;
         let count = move |book: &mut Book| {
-            let update = "UPDATE share SET opened = opened + 1 WHERE id = ?1";
-            book.db.prepare_cached(update)?.execute([id.as_bytes()])?;
+            let record = match waiting(&book.db, &id, None, now) {
+                Err(Stop::Answer(Error::Unknown)) => return Ok(false),
+                record => record?,
+            };
+            let update = "UPDATE share SET opened = opened + 1 WHERE number = ?1";
+            book.db.prepare_cached(update)?.execute([record.number])?;
             Ok(true)
         };
         self.writer.run(count).await

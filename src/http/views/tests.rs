@@ -23,10 +23,6 @@ const HOSTILE: &[File<'static>] = &[
     File { name: "שלום עולם.docx", size: 0 },
 ];
 
-fn id() -> ShareId {
-    ShareId::from_bytes([7; 16])
-}
-
 fn ago(seconds: u64) -> Timestamp {
     Timestamp(NOW.0 - i64::try_from(seconds).unwrap() * 1000)
 }
@@ -87,7 +83,7 @@ fn pages_of(page: Page<'static>) -> Vec<(String, String)> {
     };
     add("result", sent(1, false).render());
     add("result-password", sent(5, true).render());
-    add("sealed", Sealed { page, id: id() }.render());
+    add("sealed", Sealed { page }.render());
 
     let one = [File { name: "report.pdf", size: 218_400 }];
     let note = "Hi Ada,\nhere it is. <b>Read it soon</b>.";
@@ -124,7 +120,7 @@ fn pages_of(page: Page<'static>) -> Vec<(String, String)> {
     for (name, history) in &receipts {
         add(&format!("receipt-{name}"), Receipt { page, history, size: 8_700_000 }.render());
     }
-    add("sealed-receipt", SealedReceipt { page, id: id() }.render());
+    add("sealed-receipt", SealedReceipt { page }.render());
 
     let answer = Some(Answer { seen: 1234, latency: Duration::from_micros(840) });
     add("status", Status { page, store: "embedded", version: "0.1.0", answer }.render());
