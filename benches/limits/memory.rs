@@ -31,14 +31,14 @@ fn on(store: &str, redis: Option<&Process>, options: &Options, report: &mut Repo
         report.figure(&format!("memory on {store}: {what}, peak"), "MiB", &[cost.peak], target.map(AtMost));
     };
     let size = options.size;
-    peak(&format!("1 × {} MiB sealed", size / MIB), None, &|| drop(sealed(&server, size)));
-    peak(&format!("1 × {} MiB plain", size / MIB), None, &|| drop(plain(&server, size)));
-    peak("4 KiB cycles, 32 clients", None, &|| drop(cycles(&server, CLIENTS, options.time, SMALL)));
+    peak(&format!("1 × {} MiB sealed", size / MIB), None, &|| _ = sealed(&server, size));
+    peak(&format!("1 × {} MiB plain", size / MIB), None, &|| _ = plain(&server, size));
+    peak("4 KiB cycles, 32 clients", None, &|| _ = cycles(&server, CLIENTS, options.time, SMALL));
     let sizes = if options.full { vec![64, 640] } else { vec![64] };
     for size in sizes {
-        let sealed = || at_once(AT_ONCE, || drop(sealed(&server, size * MIB)));
+        let sealed = || at_once(AT_ONCE, || _ = sealed(&server, size * MIB));
         peak(&format!("{AT_ONCE} × {size} MiB up and down, sealed"), Some(32.0), &sealed);
-        let plain = || at_once(AT_ONCE, || drop(plain(&server, size * MIB)));
+        let plain = || at_once(AT_ONCE, || _ = plain(&server, size * MIB));
         peak(&format!("{AT_ONCE} × {size} MiB up and down, plain"), Some(32.0), &plain);
     }
 }

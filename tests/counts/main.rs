@@ -47,6 +47,11 @@ const fn same(seen: f64) -> Bound {
     Bound { seen, most: seen * 1.03 }
 }
 
+/// A count that differs a little between processors.
+const fn nearly(seen: f64) -> Bound {
+    Bound { seen, most: seen * 1.06 }
+}
+
 /// A count that depends a little on what the kernel has ready.
 const fn about(seen: f64) -> Bound {
     Bound { seen, most: seen * 1.2 }
@@ -109,7 +114,7 @@ fn system_calls_of_a_large_embedded_share() {
 
 #[test]
 fn system_calls_of_a_large_share_in_redis() {
-    let bounds = [[about(9.6), roughly(20.0)], [about(10.0), roughly(19.0)]];
+    let bounds = [[roughly(9.6), roughly(20.0)], [roughly(10.0), roughly(19.0)]];
     check_bulk("Redis", &bulk(Some(&in_memory())), &bounds);
 }
 
@@ -172,8 +177,8 @@ fn instructions_and_allocations() {
     let (mut client, share) = (called.client(), Share::new(LARGE * MIB));
     cycles(&mut client, 5);
     let ((), small) = called.during(f64::from(CYCLES), || cycles(&mut client, CYCLES));
-    about(2.95e6).check(small.instructions, "instructions for a small share", &small);
-    about(282.0).check(small.allocations, "allocations for a small share", &small);
+    nearly(2.95e6).check(small.instructions, "instructions for a small share", &small);
+    same(282.0).check(small.allocations, "allocations for a small share", &small);
 
     // Not down: callgrind makes everything slow, and somebody slow is served in smaller pieces.
     let (_, up) = called.during(LARGE as f64, || share.upload(&mut client));
