@@ -27,6 +27,9 @@ use crate::metrics::Metrics;
 use crate::seal;
 use crate::share::{Digest, ShareId, Timestamp};
 
+/// Claims of small shares that are remembered for their first read.
+const FRESH_KEPT: usize = 4096;
+
 /// Why the store did not do it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -85,6 +88,8 @@ pub struct Store {
     pub metrics: Metrics,
     /// How many connections to this server read a claim now.
     readers: Mutex<HashMap<Digest, usize>>,
+    /// Small shares that were claimed here and not read yet.
+    fresh: Mutex<HashMap<Digest, (ShareId, Lease)>>,
     /// Checksums that had to be computed, by share: a zip is asked for more than once.
     checksums: Mutex<HashMap<ShareId, Vec<u32>>>,
 }
@@ -99,6 +104,7 @@ impl Store {
             limits,
             metrics: Metrics::default(),
             readers: Mutex::default(),
+            fresh: Mutex::default(),
             checksums: Mutex::default(),
         })
     }
@@ -243,10 +249,34 @@ impl Store {
         if !grant.repeated {
             self.metrics.claims.inc();
         }
-        if !grant.lease.inline {
+        if grant.lease.inline {
+            self.remember(*id, request.claim, &grant.lease);
+        } else {
             self.blobs.keep(id, grant.lease.lease_expires_at).await?;
         }
         Ok(grant)
+    }
+
+    fn remember(&self, id: ShareId, claim: Digest, lease: &Lease) {
+        let Ok(mut fresh) = self.fresh.lock() else { return };
+        if fresh.len() >= FRESH_KEPT {
+            fresh.clear();
+        }
+        // A manifest may be long, and whoever claimed has it.
+        fresh.insert(claim, (id, Lease { manifest: Bytes::new(), ..lease.clone() }));
+    }
+
+    /// Size and place of what a claim may read, to be charged next: only that tells whether it still may. The first read of a small
+    /// share that was claimed here asks nobody.
+    ///
+    /// # Errors
+    /// As [`Ledger::lease`].
+    pub async fn readable(&self, id: &ShareId, claim: &Digest) -> Result<Lease> {
+        let fresh = self.fresh.lock().ok().and_then(|mut fresh| fresh.remove(claim));
+        match fresh {
+            Some((known, lease)) if known == *id => Ok(lease),
+            _ => Ok(self.ledger.lease(id, claim, now()).await?),
+        }
     }
 
     /// The recipient has everything: the bytes are freed unless somebody else may still come.

@@ -74,11 +74,13 @@ pub(super) async fn read(
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let (id, claim) = (share_id(&id)?, named::<Token>(&claim)?.digest());
-    let lease = app.store.ledger.lease(&id, &claim, now()).await?;
-    let wanted = Wanted::of(&headers, lease.size, &id.to_string())?;
+    let tag = id.to_string();
     if method == Method::HEAD {
-        return Ok(wanted.answer(Body::empty()));
+        let lease = app.store.ledger.lease(&id, &claim, now()).await?;
+        return Ok(Wanted::of(&headers, lease.size, &tag)?.answer(Body::empty()));
     }
+    let lease = app.store.readable(&id, &claim).await?;
+    let wanted = Wanted::of(&headers, lease.size, &tag)?;
     let (meter, inline) = Metered::start(&app.store, id, claim, &lease, (wanted.length(), lease.size), None).await?;
     let body = match inline {
         Some(content) => {
