@@ -42,10 +42,10 @@ impl Called {
         Client::connect(self.server.address)
     }
 
-    /// Does `work`, and tells what each of its `parts` took of the server.
-    pub(crate) fn during<T>(&mut self, parts: f64, work: impl FnOnce() -> T) -> (T, Count) {
+    /// Does `work` over a new connection, and tells what each of its `parts` took of the server.
+    pub(crate) fn during<T>(&mut self, parts: f64, work: impl FnOnce(&mut Client) -> T) -> (T, Count) {
         self.tell(&["zero"]);
-        let done = work();
+        let done = work(&mut self.client());
         self.tell(&["dump"]);
         self.dumps += 1;
         let dump = self.server.folder().join(format!("calls.{}", self.dumps));
