@@ -1,8 +1,9 @@
 //! Blobs as plain files, one per share: `blobs/ab/<id>`.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, IoSlice};
+use std::io;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -75,7 +76,7 @@ impl Blobs for Files {
         let (file, path) = blocking(open).await?;
         let made = (offset == 0).then_some(path);
         let file = Arc::new(file);
-        Ok(Box::new(FileWriter { file, at: offset, made, pieces: Vec::new(), waiting: 0, pace: Pace::default() }))
+        Ok(Box::new(FileWriter { file, at: offset, made, waiting: Vec::new(), pace: Pace::default() }))
     }
 
     async fn read(&self, id: &ShareId, range: Range<u64>) -> Result<Pieces> {
@@ -171,31 +172,44 @@ impl Pace {
 
 struct FileWriter {
     file: Arc<File>,
-    /// Where the first of `pieces` goes.
+    /// Where what waits goes.
     at: u64,
     /// Set until the first sync: the file's name must become durable too.
     made: Option<PathBuf>,
-    pieces: Vec<Bytes>,
-    waiting: usize,
+    /// Few bytes, copied: crumbs would keep whole the buffers that they came in.
+    waiting: Vec<u8>,
     pace: Pace,
 }
 
 impl FileWriter {
-    /// Writes the pieces. Dropped meanwhile, it has written any part of them.
+    /// Writes what waits.
     async fn flush(&mut self) -> Result<()> {
-        let (file, at) = (self.file.clone(), self.at);
-        let (pieces, length) = (std::mem::take(&mut self.pieces), std::mem::take(&mut self.waiting));
+        if !self.waiting.is_empty() {
+            let waiting = std::mem::take(&mut self.waiting);
+            // The buffer is used again.
+            self.waiting = self.put(waiting).await?;
+            self.waiting.clear();
+        }
+        Ok(())
+    }
+
+    /// Writes `bytes`, and gives them back.
+    async fn put<B: AsRef<[u8]> + Send + 'static>(&mut self, bytes: B) -> Result<B> {
+        let (file, at, length) = (self.file.clone(), self.at, bytes.as_ref().len());
         self.at += length as u64;
-        self.pace.pass(length, move || write_all_at(&file, pieces, at)).await
+        self.pace.pass(length, move || file.write_all_at(bytes.as_ref(), at).map(|()| bytes)).await
     }
 }
 
 #[async_trait]
 impl Writer for FileWriter {
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
-        self.waiting += bytes.len();
-        self.pieces.push(bytes);
-        if self.waiting >= PIECE { self.flush().await } else { Ok(()) }
+        if bytes.len() < PIECE / 2 {
+            self.waiting.extend_from_slice(&bytes);
+            return if self.waiting.len() < PIECE { Ok(()) } else { self.flush().await };
+        }
+        self.flush().await?;
+        self.put(bytes).await.map(drop)
     }
 
     async fn sync(&mut self) -> Result<()> {
@@ -212,27 +226,8 @@ impl Writer for FileWriter {
     }
 
     async fn stop(&mut self) {
-        self.pieces.clear();
+        self.waiting.clear();
     }
-}
-
-fn write_all_at(file: &File, pieces: Vec<Bytes>, mut at: u64) -> io::Result<()> {
-    let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
-    let mut left = &mut slices[..];
-    IoSlice::advance_slices(&mut left, 0);
-    while !left.is_empty() {
-        let batch = left.len().min(1024);
-        match rustix::io::pwritev(file, &left[..batch], at) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => {
-                at += written as u64;
-                IoSlice::advance_slices(&mut left, written);
-            }
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
 }
 
 struct FileReader {
@@ -261,7 +256,8 @@ impl FileReader {
         let (start, begun) = self.begun;
         let before = self.range.start - start;
         let slow = (before as f64) < begun.elapsed().as_secs_f64() * SLOW;
-        if slow { SMALL_PIECE } else { (before / GROWTH).clamp(SMALL_PIECE, PIECE as u64) }
+        // Of few sizes, so that the memory of one fits the next.
+        if slow { SMALL_PIECE } else { 1 << (before / GROWTH).clamp(SMALL_PIECE, PIECE as u64).ilog2() }
     }
 }
 

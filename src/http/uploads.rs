@@ -7,7 +7,6 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use futures_util::StreamExt;
 
 use self::checksum::Checksum;
@@ -23,8 +22,6 @@ use crate::store::{self, Incoming, now};
 
 const EXTENSIONS: &str = "creation,creation-with-upload,creation-defer-length,expiration,termination,checksum";
 const BODY: &str = "application/offset+octet-stream";
-/// Fewer bytes than this are copied: while they wait for others, they would keep the whole buffer that they came in.
-const SMALL: usize = 128 * 1024;
 
 /// `OPTIONS /api/v1/uploads`.
 pub(super) async fn options(State(app): State<App>) -> Response {
@@ -262,7 +259,6 @@ async fn pour(
             Some(Err(error)) => return Ok(Some(super::pace::broken(&error))),
             Some(Ok(bytes)) => {
                 app.store.metrics.received.inc_by(bytes.len() as u64);
-                let bytes = if bytes.len() < SMALL { Bytes::copy_from_slice(&bytes) } else { bytes };
                 match checksum {
                     // Bytes with a checksum count only once it has been seen to match.
                     Some(checksum) => {
