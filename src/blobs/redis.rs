@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use ::redis::{Cmd, RedisWrite, Value};
+use ::redis::{Cmd, Value};
 use async_trait::async_trait;
 use bytes::{Buf, Bytes};
 use futures_util::stream::{self, StreamExt};
@@ -293,28 +293,15 @@ async fn put(
     expires_at: Timestamp,
 ) -> Result<()> {
     let key = key(redis, id, part.chunk);
-    let length = part.length as usize;
     if part.length == CHUNK {
-        let mut set = Cmd::with_capacity(5, length + 128);
-        fill(set.arg("SET").arg(&key), pieces, length);
-        set.arg("PXAT").arg(expires_at.0);
-        redis.bulk(&set).await?;
+        redis.set(key, pieces, expires_at).await?;
     } else {
         // Never cuts off what another writer of the same bytes has written further on.
-        let mut call = script.call(&[&key], length + 64).arg(expires_at.0).arg(part.start);
-        fill(call.command(), pieces, length);
-        redis.bulk_run(&call).await?;
+        let call = script.call(&[&key], part.length as usize + 64).arg(expires_at.0).arg(part.start);
+        redis.bulk_run(&call.pieces(pieces)).await?;
     }
     redis.room().wrote(part.length);
     Ok(())
-}
-
-/// Makes one argument of the pieces, and lets go of each as soon as it is copied.
-fn fill(command: &mut Cmd, pieces: Vec<Bytes>, length: usize) {
-    let mut argument = command.bufmut_for_next_arg(length);
-    for piece in pieces {
-        bytes::BufMut::put(&mut argument, piece);
-    }
 }
 
 async fn piece(redis: Arc<Redis>, id: ShareId, part: Part) -> Result<Bytes> {
