@@ -89,18 +89,21 @@ impl App {
     }
 }
 
+/// What a handler that panicked answers.
+type Panicked = fn(Box<dyn Any + Send>) -> Response;
+
 /// Answers requests.
 #[derive(Clone)]
 pub struct Server {
     app: App,
-    routes: CatchPanic<Router, fn(Box<dyn Any + Send>) -> Response>,
+    routes: CatchPanic<Router, Panicked>,
 }
 
 impl Server {
     /// A server of all routes.
     pub fn new(app: App) -> Self {
-        let panicked: fn(Box<dyn Any + Send>) -> Response = observe::panicked;
-        Self { routes: CatchPanic::custom(routes(app.clone()), panicked), app }
+        let routes = CatchPanic::custom(routes(app.clone()), observe::panicked as Panicked);
+        Self { app, routes }
     }
 
     /// Around the routes, from the inside out: errors get their form, headers are set, the request is counted and logged. In one
@@ -155,7 +158,7 @@ fn routes(app: App) -> Router {
         .route("/receipts/{id}/events", get(receipts::events));
     let plain = Router::new()
         .route("/", get(pages::send).post(plain::form::send).put(plain::put_unnamed))
-        .route("/{name}", put(plain::put).get(|| async { Error::NotFound }))
+        .route("/{name}", put(plain::put).fallback(plain::none_to_read))
         .layer(DefaultBodyLimit::disable());
     Router::new()
         .merge(plain)

@@ -5,6 +5,7 @@
 mod acks;
 mod cluster;
 mod link;
+mod pipe;
 mod room;
 mod script;
 mod sentinel;
@@ -16,25 +17,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::{Cmd, RedisError, Value};
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
+use pipe::Set;
 pub(crate) use room::{RESERVED, Room};
 pub(crate) use script::{Call, Script};
 use shards::{Kind, Shards};
 pub use start::connect;
 
+use crate::share::Timestamp;
+
 /// How long the answer to a transition may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// How long up to 1 MiB may take, behind others on the same connection.
 const BULK_WITHIN: Duration = Duration::from_secs(20);
-/// Connections for transitions. Redis takes 16 KiB of each in turn and then syncs its log once for all of them.
-const LEDGER_LINKS: usize = 8;
-/// Connections for bytes: apart from the ledger's, so that no transition waits behind a chunk.
-const BULK_LINKS: usize = 4;
-/// Both for each master of a cluster.
-const CLUSTER_LINKS: (usize, usize) = (4, 2);
-/// Chunks that all writers together have under way. The driver holds each up to three times while it is sent.
+/// Connections for transitions, for each thread. Redis takes 16 KiB of each in turn and then syncs its log once for all of them.
+const LEDGER_LINKS: usize = 4;
+/// Connections for bytes, for each thread: apart from the ledger's, so that no transition waits behind a chunk.
+const BULK_LINKS: usize = 2;
+/// Both for each thread and each master of a cluster.
+const CLUSTER_LINKS: (usize, usize) = (2, 1);
+/// Chunks that all writers together have under way, each in a pipe of its own; where only links go, the driver holds each three times.
 const CHUNKS_UNDER_WAY: usize = 6;
 
 /// Where Redis is, and what may be kept in it.
@@ -172,6 +177,11 @@ impl Redis {
     /// Sends commands about many bytes at once; gives their answers in order.
     pub(crate) async fn bulk_all(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, Failure> {
         Ok(self.shards.query_all(Kind::Bulk, commands).await?)
+    }
+
+    /// Sets a value of many bytes, which came in pieces, until `expires_at`.
+    pub(crate) async fn set(&self, key: String, value: Vec<Bytes>, expires_at: Timestamp) -> Result<(), Failure> {
+        Ok(self.shards.set(Set { key, value, expires_at: expires_at.0 }).await?)
     }
 
     /// Runs a script that is given many bytes.

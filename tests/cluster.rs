@@ -140,6 +140,38 @@ async fn once_stays_once_and_every_byte_arrives_while_slots_are_moved() {
     println!("{rounds} rounds, {} slots moved in {:?}", mover.moved(), began.elapsed());
 }
 
+/// How many SETs the nodes sent elsewhere or refused.
+fn refused_sets(cluster: &Cluster) -> u64 {
+    let count = |node: &Node| {
+        let stats: String = node.ask(&["INFO", "commandstats"]);
+        let sets = stats.lines().find_map(|line| line.strip_prefix("cmdstat_set:")?.split_once("rejected_calls="));
+        sets.and_then(|(_, count)| count.split(',').next()?.parse::<u64>().ok()).unwrap_or(0)
+    };
+    cluster.nodes().iter().filter(|node| node.runs()).map(count).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whole_chunks_follow_their_slot() {
+    let turn = Turn::take().await;
+    let (_, blobs) = stores(turn.cluster()).await;
+    let (before, content) = (refused_sets(turn.cluster()), Bytes::from(vec![7; 4 * MIB]));
+    // Where the nodes are asked for their slots just then, nothing goes to the wrong one.
+    for _ in 0..20 {
+        let id = ShareId::random();
+        let mut writer = blobs.write(&id, 0, now().after(HOUR)).await.expect("begun");
+        writer.write(content.slice(..MIB)).await.expect("taken");
+        writer.sync().await.expect("written");
+        turn.cluster().move_slot(&format!("share:{{{id}}}:chunk:0"), || {});
+        writer.write(content.slice(MIB..)).await.expect("taken");
+        writer.sync().await.expect("written");
+        assert!(read(&blobs, &id, content.len()).await.expect("read") == content);
+        if refused_sets(turn.cluster()) > before {
+            return;
+        }
+    }
+    panic!("no chunk met a slot that was moved");
+}
+
 /// Shares of all kinds, spread over all masters.
 struct Before {
     waiting: Vec<Sender>,

@@ -11,6 +11,8 @@ mod given;
 
 #[path = "redis/apart.rs"]
 mod apart;
+#[path = "redis/bulk.rs"]
+mod bulk;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -47,7 +47,7 @@ impl Payload {
 
 /// An answer whose body was kept.
 pub(crate) struct Answer {
-    pub(crate) status: u16,
+    status: u16,
     head: String,
     pub(crate) body: Vec<u8>,
 }
@@ -57,6 +57,23 @@ impl Answer {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
         lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).next()
+    }
+
+    /// Fails unless the status is this one.
+    #[track_caller]
+    pub(crate) fn is(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}{}", self.head, String::from_utf8_lossy(&self.body));
+        self
+    }
+
+    /// The status line and the headers.
+    pub(crate) fn head(&self) -> &str {
+        &self.head
+    }
+
+    /// Bytes of head and body.
+    pub(crate) fn length(&self) -> usize {
+        self.head.len() + self.body.len()
     }
 
     /// The path that `Location` names.
@@ -117,10 +134,18 @@ impl Client {
 
     /// Reads `path` and throws it away; gives its length.
     pub(crate) fn fetch(&mut self, path: &str) -> u64 {
-        self.stream.write_all(head("GET", path, "", 0).as_bytes()).expect("the server reads");
-        let answer = self.answer(false);
-        assert_eq!(answer.status, 200, "GET {path}: {}", answer.head);
-        content_length(&answer)
+        self.order(head("GET", path, "", 0).as_bytes());
+        self.receive()
+    }
+
+    /// Sends a request as it is, without waiting for the answer.
+    pub(crate) fn order(&mut self, request: &[u8]) {
+        self.stream.write_all(request).expect("the server reads");
+    }
+
+    /// Waits for the answer and throws it away; gives its body's length.
+    pub(crate) fn receive(&mut self) -> u64 {
+        content_length(&self.answer(false).is(200))
     }
 
     fn answer(&mut self, keep: bool) -> Answer {
@@ -159,7 +184,8 @@ fn content_length(answer: &Answer) -> u64 {
     answer.header("content-length").map_or(0, |length| length.parse().expect("a length"))
 }
 
-fn head(method: &str, path: &str, headers: &str, length: u64) -> String {
+/// The head of a request whose body has so many bytes.
+pub(crate) fn head(method: &str, path: &str, headers: &str, length: u64) -> String {
     let length = if method == "GET" { String::new() } else { format!("Content-Length: {length}\r\n") };
     format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{length}{headers}\r\n")
 }

@@ -4,17 +4,11 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use onetimeshare::seal::{File, Keys, Manifest, Sealer, sealed_len};
-use onetimeshare::share::{Proof, Token, random};
+use onetimeshare::share::Token;
 
-use crate::http::{Client, Payload, path};
+use crate::http::{Client, Payload};
 use crate::process::{Cost, Process};
-
-/// Bytes of a PATCH.
-const PART: u64 = 16 << 20;
-const OFFSET_STREAM: &str = "Tus-Resumable: 1.0.0\r\nContent-Type: application/offset+octet-stream\r\n";
+use crate::share::{Share, finish, put, take};
 
 /// Up and down again.
 pub(crate) struct Trip {
@@ -22,87 +16,24 @@ pub(crate) struct Trip {
     pub(crate) down: Cost,
 }
 
-/// What a client that seals would send: a real manifest, a real header, then noise, which no server can tell from records.
-pub(crate) struct Share {
-    manifest: usize,
-    payload: Payload,
-}
-
-impl Share {
-    pub(crate) fn new(size: u64) -> Self {
-        let (secret, size_known) = (Token::random(), Some(size));
-        let keys = Keys::derive(&secret);
-        let file =
-            File { name: "bench.bin".into(), media_type: String::new(), size: size_known, crc32: None, kind: None };
-        let mut front =
-            Manifest { v: 1, files: vec![file], note: String::new() }.seal(&keys).expect("a short manifest");
-        let manifest = front.len();
-        front.extend_from_slice(&Sealer::new(&keys.content).1);
-        Self { manifest, payload: Payload::new(front, manifest as u64 + sealed_len(size)) }
-    }
-
-    fn metadata(&self, proof: &Proof) -> String {
-        let (manifest, verifier) = (self.manifest.to_string(), proof.verifier().to_string());
-        let pairs = [("manifest", &*manifest), ("verifier", &verifier), ("expires_in", "86400"), ("downloads", "1")];
-        let pairs = pairs.map(|(key, value)| format!("{key} {}", STANDARD.encode(value)));
-        format!("Upload-Length: {}\r\nUpload-Metadata: {}\r\n", self.payload.len(), pairs.join(","))
-    }
-
-    /// Uploads in parts; gives the share's id.
-    fn upload(&self, client: &mut Client, proof: &Proof) -> String {
-        let headers = format!("Tus-Resumable: 1.0.0\r\n{}", self.metadata(proof));
-        let created = client.ask("POST", "/api/v1/uploads", &headers, b"");
-        assert_eq!(created.status, 201, "{}", String::from_utf8_lossy(&created.body));
-        let (location, mut at) = (created.location(), 0);
-        while at < self.payload.len() {
-            let (end, headers) =
-                ((at + PART).min(self.payload.len()), format!("{OFFSET_STREAM}Upload-Offset: {at}\r\n"));
-            let answer = client.send("PATCH", &location, &headers, &self.payload, at..end);
-            assert_eq!(answer.status, 204, "{}", String::from_utf8_lossy(&answer.body));
-            at = end;
-        }
-        created.header("share-id").expect("a Share-Id").to_owned()
-    }
-
-    /// Uploads in one request.
-    fn upload_at_once(&self, client: &mut Client, proof: &Proof) -> String {
-        let headers = format!("{OFFSET_STREAM}{}", self.metadata(proof));
-        let created = client.send("POST", "/api/v1/uploads", &headers, &self.payload, 0..self.payload.len());
-        assert_eq!(created.status, 201, "{}", String::from_utf8_lossy(&created.body));
-        created.header("share-id").expect("a Share-Id").to_owned()
-    }
-
-    /// Claims and reads; gives the claim's address.
-    fn download(&self, client: &mut Client, id: &str, proof: &Proof) -> String {
-        let body = format!("{{\"proof\":\"{}\",\"claim\":\"{}\"}}", URL_SAFE_NO_PAD.encode(proof.0), Token::random());
-        let headers = "Content-Type: application/json\r\n";
-        let claimed = client.ask("POST", &format!("/api/v1/shares/{id}/claims"), headers, body.as_bytes());
-        assert_eq!(claimed.status, 201, "{}", String::from_utf8_lossy(&claimed.body));
-        assert_eq!(client.fetch(&claimed.location()), self.payload.len() - self.manifest as u64);
-        claimed.location()
-    }
-}
-
 /// Sealed by the client, over tus.
 pub(crate) fn sealed(server: &Process, size: u64) -> Trip {
-    let (share, proof, mut client) = (Share::new(size), Proof(random()), server.client());
-    let (id, up) = server.measure(|| share.upload(&mut client, &proof));
-    let (claim, down) = server.measure(|| share.download(&mut client, &id, &proof));
-    assert_eq!(client.ask("DELETE", &claim, "", b"").status, 204);
+    let (share, mut client) = (Share::new(size), server.client());
+    let (uploaded, up) = server.measure(|| share.upload(&mut client));
+    let (claim, down) = server.measure(|| {
+        let claim = uploaded.claim(&mut client);
+        share.read(&mut client, &claim);
+        claim
+    });
+    finish(&mut client, &claim);
     Trip { up, down }
 }
 
 /// Sealed and unsealed by the server, as for curl. What it leaves is freed a minute later.
 pub(crate) fn plain(server: &Process, size: u64) -> Trip {
     let (payload, mut client) = (Payload::new(Vec::new(), size), server.client());
-    let (put, up) = server.measure(|| client.send("PUT", "/bench.bin", "", &payload, 0..size));
-    assert_eq!(put.status, 201, "{}", String::from_utf8_lossy(&put.body));
-    let link = path(String::from_utf8_lossy(&put.body).trim());
-    let (length, down) = server.measure(|| {
-        let claimed = client.ask("POST", &link, "Content-Type: application/x-www-form-urlencoded\r\n", b"");
-        assert_eq!(claimed.status, 303, "{}", String::from_utf8_lossy(&claimed.body));
-        client.fetch(&claimed.location())
-    });
+    let (link, up) = server.measure(|| put(&mut client, &payload));
+    let (length, down) = server.measure(|| take(&mut client, &link));
     assert_eq!(length, size);
     Trip { up, down }
 }
@@ -111,11 +42,10 @@ pub(crate) fn plain(server: &Process, size: u64) -> Trip {
 pub(crate) fn webdav(nginx: &Process, size: u64) -> Trip {
     let (payload, mut client) = (Payload::new(Vec::new(), size), nginx.client());
     let name = format!("/{}", Token::random());
-    let (put, up) = nginx.measure(|| client.send("PUT", &name, "", &payload, 0..size));
-    assert_eq!(put.status, 201);
+    let (_, up) = nginx.measure(|| client.send("PUT", &name, "", &payload, 0..size).is(201));
     let (length, down) = nginx.measure(|| client.fetch(&name));
     assert_eq!(length, size);
-    assert_eq!(client.ask("DELETE", &name, "", b"").status, 204);
+    client.ask("DELETE", &name, "", b"").is(204);
     Trip { up, down }
 }
 
@@ -127,17 +57,43 @@ pub(crate) fn at_once(count: usize, work: impl Fn() + Sync) {
 /// Cycles that many clients did, and how long each cycle took.
 pub(crate) struct Cycles {
     pub(crate) cost: Cost,
-    /// Milliseconds, ascending.
-    pub(crate) latencies: Vec<f64>,
+    latencies: Vec<f64>,
+}
+
+impl Cycles {
+    pub(crate) fn count(&self) -> f64 {
+        self.latencies.len() as f64
+    }
+
+    pub(crate) fn a_second(&self) -> f64 {
+        self.count() / self.cost.seconds
+    }
+
+    /// Milliseconds that the median took, and the 99th in a hundred.
+    pub(crate) fn latency(&self) -> (f64, f64) {
+        percentiles(self.latencies.clone())
+    }
+}
+
+/// The median, and the 99th in a hundred.
+pub(crate) fn percentiles(mut latencies: Vec<f64>) -> (f64, f64) {
+    latencies.sort_by(f64::total_cmp);
+    (latencies[latencies.len() / 2], latencies[latencies.len() * 99 / 100])
+}
+
+/// How long it took, in milliseconds.
+pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
+    let begun = Instant::now();
+    let done = work();
+    (done, begun.elapsed().as_secs_f64() * 1e3)
 }
 
 /// `create`, `claim`, `read`, over and over, by `clients` with a connection each.
 pub(crate) fn cycles(server: &Process, clients: usize, time: Duration, size: u64) -> Cycles {
     let share = Share::new(size);
     repeat(server, clients, time, |client| {
-        let proof = Proof(random());
-        let id = share.upload_at_once(client, &proof);
-        share.download(client, &id, &proof);
+        let claim = share.upload_at_once(client).claim(client);
+        share.read(client, &claim);
     })
 }
 
@@ -146,9 +102,9 @@ pub(crate) fn webdav_cycles(nginx: &Process, clients: usize, time: Duration, siz
     let payload = Payload::new(Vec::new(), size);
     repeat(nginx, clients, time, |client| {
         let name = format!("/{}", Token::random());
-        assert_eq!(client.send("PUT", &name, "", &payload, 0..size).status, 201);
+        client.send("PUT", &name, "", &payload, 0..size).is(201);
         assert_eq!(client.fetch(&name), size);
-        assert_eq!(client.ask("DELETE", &name, "", b"").status, 204);
+        client.ask("DELETE", &name, "", b"").is(204);
     })
 }
 
@@ -160,18 +116,15 @@ fn repeat(server: &Process, clients: usize, time: Duration, cycle: impl Fn(&mut 
         barrier.wait();
         let begun = Instant::now();
         while begun.elapsed() < time {
-            let cycle_begun = Instant::now();
-            cycle(&mut client);
-            latencies.push(cycle_begun.elapsed().as_secs_f64() * 1e3);
+            latencies.push(timed(|| cycle(&mut client)).1);
         }
         latencies
     };
-    let (mut latencies, cost) = server.measure(|| {
+    let (latencies, cost) = server.measure(|| {
         thread::scope(|scope| {
             let threads: Vec<_> = (0..clients).map(|_| scope.spawn(client)).collect();
             threads.into_iter().flat_map(|thread| thread.join().expect("a client")).collect::<Vec<f64>>()
         })
     });
-    latencies.sort_by(f64::total_cmp);
     Cycles { cost: Cost { seconds: time.as_secs_f64(), ..cost }, latencies }
 }

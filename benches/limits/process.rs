@@ -1,10 +1,10 @@
-//! The servers under test: started on free ports, ended with the value, their cost read from `/proc`.
+//! A server under test: ended with its value, its cost read from `/proc`.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -30,88 +30,26 @@ pub(crate) struct Cost {
     pub(crate) cpu: f64,
     /// CPU seconds of its Redis.
     pub(crate) store_cpu: f64,
+    /// The most memory that the server held meanwhile, in MiB; of several processes the largest one.
+    pub(crate) peak: f64,
 }
 
 impl Process {
-    /// Our server: on `redis`, or on its embedded store.
-    pub(crate) fn ours(redis: Option<&Self>) -> Self {
-        let binary = std::env::var("ONETIMESHARE_BIN").unwrap_or(env!("CARGO_BIN_EXE_onetimeshare").to_owned());
-        let dir = scratch("ours");
-        let mut command = Command::new(binary);
-        command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(dir.join("data")).stdout(Stdio::piped());
-        if let Some(redis) = redis {
-            command.args(["--redis-url", &format!("redis://{}", redis.address)]);
-        }
-        if let Ok(extra) = std::env::var("SERVER_FLAGS") {
-            command.args(extra.split_whitespace());
-        }
-        let mut child = command.stderr(log(&dir)).spawn().expect("the server starts");
-        let mut line = String::new();
-        let stdout = child.stdout.take().expect("a pipe");
-        BufReader::new(stdout).read_line(&mut line).expect("a line");
-        let address = line.trim().strip_prefix("listening on http://").and_then(|address| address.parse().ok());
-        let address = address.unwrap_or_else(|| panic!("no address in {line:?}; see {}", dir.display()));
-        Self { address, child, dir, store: redis.map(|redis| redis.child.id()) }
+    /// Takes charge of a process that already listens.
+    pub(crate) fn listening(child: Child, address: SocketAddr, dir: PathBuf, store: Option<&Self>) -> Self {
+        Self { address, child, dir, store: store.map(|store| store.child.id()) }
     }
 
-    /// nginx as a WebDAV server: the floor that the file system and the network stack set.
-    pub(crate) fn nginx() -> Self {
-        let (dir, address) = (scratch("nginx"), free_port());
-        fs::create_dir(dir.join("www")).expect("a folder");
-        let config = format!(
-            "daemon off; pid {dir}/pid; error_log {dir}/error.log; worker_processes auto;
-             events {{ worker_connections 512; }}
-             http {{
-               access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000;
-               client_max_body_size 0; client_body_temp_path {dir}/body; client_body_buffer_size 1m;
-               proxy_temp_path {dir}/t; fastcgi_temp_path {dir}/t; uwsgi_temp_path {dir}/t; scgi_temp_path {dir}/t;
-               server {{ listen {address}; root {dir}/www; dav_methods PUT DELETE; }}
-             }}",
-            dir = dir.display()
-        );
-        fs::write(dir.join("nginx.conf"), config).expect("a file");
-        // Workers drop to `nobody`, who has to get in.
-        let _ = Command::new("chmod").args(["-R", "a+rwX"]).arg(&dir).status();
-        let mut command = Command::new("nginx");
-        command.arg("-e").arg(dir.join("error.log")).arg("-p").arg(&dir).arg("-c").arg(dir.join("nginx.conf"));
-        Self::spawn(command, address, dir)
-    }
-
-    /// A Redis that keeps nothing on disk.
-    pub(crate) fn redis() -> Self {
-        let (dir, address) = (scratch("redis"), free_port());
-        let mut command = Command::new("redis-server");
-        command.args([
-            "--bind",
-            "127.0.0.1",
-            "--port",
-            &address.port().to_string(),
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-        ]);
-        command.arg("--dir").arg(&dir).stdout(Stdio::null());
-        Self::spawn(command, address, dir)
-    }
-
-    fn spawn(mut command: Command, address: SocketAddr, dir: PathBuf) -> Self {
+    /// Starts a process, and waits until it listens on `address`.
+    pub(crate) fn spawn(mut command: Command, address: SocketAddr, dir: PathBuf) -> Self {
         let child = command.stderr(log(&dir)).spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let process = Self::listening(child, address, dir, None);
         let begun = Instant::now();
         while TcpStream::connect(address).is_err() {
             assert!(begun.elapsed() < Duration::from_secs(10), "{command:?} does not listen");
             sleep(Duration::from_millis(5));
         }
-        Self { address, child, dir, store: None }
-    }
-
-    /// Milliseconds from the start of our server to its first answer, on an empty folder.
-    pub(crate) fn first_answer() -> f64 {
-        let begun = Instant::now();
-        let server = Self::ours(None);
-        let answer = Client::connect(server.address).ask("GET", "/healthz", "", b"");
-        assert_eq!(answer.status, 200);
-        begun.elapsed().as_secs_f64() * 1e3
+        process
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -120,30 +58,36 @@ impl Process {
 
     /// Does `work` and tells what it cost.
     pub(crate) fn measure<T>(&self, work: impl FnOnce() -> T) -> (T, Cost) {
-        let (cpu, store, begun) = (self.cpu(), self.store.map_or(0.0, cpu), Instant::now());
+        self.forget_peak();
+        let (cpu, store_cpu, begun) = (self.cpu(), self.store.map_or(0.0, cpu), Instant::now());
         let done = work();
         let seconds = begun.elapsed().as_secs_f64();
-        (done, Cost { seconds, cpu: self.cpu() - cpu, store_cpu: self.store.map_or(0.0, crate::process::cpu) - store })
+        let (cpu, store_cpu) = (self.cpu() - cpu, self.store.map_or(0.0, crate::process::cpu) - store_cpu);
+        (done, Cost { seconds, cpu, store_cpu, peak: self.memory("VmHWM:") })
     }
 
-    /// CPU seconds so far, with nginx' workers.
+    /// CPU seconds so far.
     fn cpu(&self) -> f64 {
-        let pid = self.child.id();
-        let workers = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        cpu(pid) + workers.split_whitespace().filter_map(|pid| pid.parse().ok()).map(cpu).sum::<f64>()
+        self.pids().into_iter().map(cpu).sum()
     }
 
-    /// A field of `/proc/PID/status` in MiB.
+    /// A field of `/proc/PID/status` in MiB; of several processes the largest.
     pub(crate) fn memory(&self, field: &str) -> f64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("a field");
-        let kib: f64 = line.trim_matches(|c: char| !c.is_ascii_digit()).parse().expect("a number");
-        kib / 1024.0
+        self.pids().into_iter().map(|pid| memory(pid, field)).fold(0.0, f64::max)
     }
 
     /// Lets `VmHWM` begin anew.
     pub(crate) fn forget_peak(&self) {
-        fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").expect("our own process");
+        self.pids().into_iter().for_each(|pid| {
+            fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("our own process");
+        });
+    }
+
+    /// The process, and nginx' workers.
+    fn pids(&self) -> Vec<u32> {
+        let pid = self.child.id();
+        let workers = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        std::iter::once(pid).chain(workers.split_whitespace().filter_map(|pid| pid.parse().ok())).collect()
     }
 }
 
@@ -164,14 +108,6 @@ impl Drop for Process {
     }
 }
 
-/// Touches `bytes` of memory and lets them go: a virtual machine gets back slowly what its host took from it meanwhile.
-pub(crate) fn warm(bytes: u64) {
-    let dir = scratch("warm");
-    let mut file = fs::File::create(dir.join("zeros")).expect("a file");
-    std::io::copy(&mut std::io::repeat(0).take(bytes + bytes / 8), &mut file).expect("room");
-    fs::remove_dir_all(dir).expect("our own folder");
-}
-
 fn cpu(pid: u32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
@@ -179,19 +115,35 @@ fn cpu(pid: u32) -> f64 {
     (ticks(11) + ticks(12)) / TICKS
 }
 
-fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
+fn memory(pid: u32, field: &str) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("a field");
+    let kib: f64 = line.trim_matches(|c: char| !c.is_ascii_digit()).parse().expect("a number");
+    kib / 1024.0
 }
 
-fn log(dir: &std::path::Path) -> fs::File {
+/// Where a server writes what it has to say.
+pub(crate) fn log(dir: &Path) -> fs::File {
     fs::File::create(dir.join("log")).expect("a file")
 }
 
-/// A fresh folder in memory: a disk's speed is not what is measured.
-fn scratch(name: &str) -> PathBuf {
+/// The folder for everything that is to be in memory.
+pub(crate) fn in_memory() -> PathBuf {
+    std::env::var("SCRATCH").unwrap_or("/dev/shm".to_owned()).into()
+}
+
+/// A fresh folder below `root`.
+pub(crate) fn scratch(root: &Path, name: &str) -> PathBuf {
     let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
-    let root = std::env::var("SCRATCH").unwrap_or("/dev/shm".to_owned());
-    let dir = PathBuf::from(root).join(format!("onetimeshare-bench-{name}-{since}"));
-    fs::create_dir_all(&dir).expect("a folder");
+    let dir = root.join(format!("onetimeshare-bench-{name}-{since}"));
+    fs::create_dir_all(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
     dir
+}
+
+/// Touches `bytes` of memory and lets them go: a virtual machine gets back slowly what its host took from it meanwhile.
+pub(crate) fn warm(bytes: u64) {
+    let dir = scratch(&in_memory(), "warm");
+    let mut file = fs::File::create(dir.join("zeros")).expect("a file");
+    std::io::copy(&mut std::io::repeat(0).take(bytes + bytes / 8), &mut file).expect("room");
+    fs::remove_dir_all(dir).expect("our own folder");
 }

@@ -15,17 +15,14 @@ use futures_util::{StreamExt, stream};
 use rustix::buffer::spare_capacity;
 use tokio::task::spawn_blocking;
 
+use super::growth::Growth;
 use super::{Blobs, Error, Pieces, Result, Writer};
 use crate::share::{ShareId, Timestamp};
 
 /// Bytes that are written or read at once: large enough that a trip to another thread costs little, small enough for a core's cache.
 const PIECE: usize = 128 * 1024;
-/// What is read at once for somebody slow, or for whom it isn't known yet: each of a thousand holds one such piece.
-const SMALL_PIECE: u64 = 16 * 1024;
-/// Pieces grow to this part of what was read before, which is more than a kernel takes for a reader who is slow.
+/// Pieces grow to this part of what was read before.
 const GROWTH: u64 = 128;
-/// Bytes in a second, below which a reader is slow.
-const SLOW: f64 = 1e6;
 /// Memory takes or gives a piece in a fraction of this; a disk that is busy takes longer.
 const QUICK: Duration = Duration::from_millis(5);
 /// Bytes that are moved before others on the same thread have their turn: half a millisecond's worth.
@@ -82,8 +79,8 @@ impl Blobs for Files {
     async fn read(&self, id: &ShareId, range: Range<u64>) -> Result<Pieces> {
         let path = self.path(id);
         let file = blocking(move || File::open(path)).await?;
-        let begun = (range.start, Instant::now());
-        let reader = FileReader { file: Arc::new(file), range, begun, pace: Pace::default() };
+        let growth = Growth::new(range.start, GROWTH, PIECE as u64);
+        let reader = FileReader { file: Arc::new(file), range, growth, pace: Pace::default() };
         Ok(stream::try_unfold(reader, FileReader::next).boxed())
     }
 
@@ -234,8 +231,7 @@ struct FileReader {
     file: Arc<File>,
     /// What is left to read.
     range: Range<u64>,
-    /// Where it began, and when.
-    begun: (u64, Instant),
+    growth: Growth,
     pace: Pace,
 }
 
@@ -245,19 +241,10 @@ impl FileReader {
         if left == 0 {
             return Ok(None);
         }
-        let (file, length) = (self.file.clone(), left.min(self.most()) as usize);
+        let (file, length) = (self.file.clone(), left.min(self.growth.at(at)) as usize);
         let piece = self.pace.pass(length, move || read_exact_at(&file, length, at)).await?;
         self.range.start += piece.len() as u64;
         Ok(Some((piece, self)))
-    }
-
-    /// The next piece's bytes at the most.
-    fn most(&self) -> u64 {
-        let (start, begun) = self.begun;
-        let before = self.range.start - start;
-        let slow = (before as f64) < begun.elapsed().as_secs_f64() * SLOW;
-        // Of few sizes, so that the memory of one fits the next.
-        if slow { SMALL_PIECE } else { 1 << (before / GROWTH).clamp(SMALL_PIECE, PIECE as u64).ilog2() }
     }
 }
 

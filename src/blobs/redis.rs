@@ -8,11 +8,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use ::redis::{Cmd, RedisWrite, Value};
+use ::redis::{Cmd, Value};
 use async_trait::async_trait;
 use bytes::{Buf, Bytes};
 use futures_util::stream::{self, StreamExt};
 
+use super::growth::Growth;
 use super::under_way::UnderWay;
 use super::{Blobs, Error, Pieces, Result, Writer};
 use crate::redis::{Failure, Redis, Script};
@@ -20,8 +21,12 @@ use crate::share::{ShareId, Timestamp};
 
 /// Bytes in a chunk: with Redis' header it is 512 KiB, where the allocator would round 512 KiB and a header up to 640 KiB.
 const CHUNK: u64 = 512 * 1024 - 64;
-/// Chunks that one reader has under way or waiting.
+/// Pieces that one reader has under way or waiting.
 const READS_AHEAD: usize = 2;
+/// Pieces grow to this part of what was read before, up to whole chunks.
+const GROWTH: u64 = 64;
+/// Fewer bytes than this are copied: while they wait for the rest of a chunk, they would keep the whole buffer that they came in.
+const FEW: usize = 64 * 1024;
 /// Chunks freed, or kept, in one round trip.
 const BATCH: u64 = 64;
 /// A chunk outlives its blob by this much: the sweeper comes first, and a clock may be off.
@@ -79,7 +84,8 @@ impl Blobs for RedisBlobs {
 
     async fn read(&self, id: &ShareId, range: Range<u64>) -> Result<Pieces> {
         let (redis, id) = (Arc::clone(&self.redis), *id);
-        let parts = parts(range).map(move |part| piece(Arc::clone(&redis), id, part));
+        let growth = Growth::new(range.start, GROWTH, CHUNK);
+        let parts = cut(range, move |at| growth.at(at)).map(move |part| piece(Arc::clone(&redis), id, part));
         let mut pieces = Box::pin(stream::iter(parts).buffered(READS_AHEAD).peekable());
         // What is missing from the start is told before anybody is promised anything.
         if let Some(Err(error)) = Pin::as_mut(&mut pieces).peek().await {
@@ -221,7 +227,7 @@ impl Writer for RedisWriter {
             let taken = bytes.split_to(bytes.len().min(room as usize));
             self.waits += taken.len() as u64;
             let full = taken.len() as u64 == room;
-            self.waiting.push(taken);
+            self.waiting.push(if taken.len() < FEW { Bytes::copy_from_slice(&taken) } else { taken });
             if full {
                 self.send().await?;
             }
@@ -258,10 +264,17 @@ struct Part {
     length: u64,
 }
 
+/// Cuts a range at the chunks.
 fn parts(range: Range<u64>) -> impl Iterator<Item = Part> + Send {
+    cut(range, |_| CHUNK)
+}
+
+/// Cuts a range at the chunks, and into pieces of at most as many bytes as `most` says for where they begin.
+fn cut(range: Range<u64>, most: impl Fn(u64) -> u64 + Send) -> impl Iterator<Item = Part> + Send {
     let mut at = range.start;
     std::iter::from_fn(move || {
-        let length = (CHUNK - at % CHUNK).min(range.end.checked_sub(at).filter(|left| *left > 0)?);
+        let left = range.end.checked_sub(at).filter(|left| *left > 0)?;
+        let length = (CHUNK - at % CHUNK).min(left).min(most(at));
         let part = Part { chunk: at / CHUNK, start: at % CHUNK, length };
         at += length;
         Some(part)
@@ -293,28 +306,15 @@ async fn put(
     expires_at: Timestamp,
 ) -> Result<()> {
     let key = key(redis, id, part.chunk);
-    let length = part.length as usize;
     if part.length == CHUNK {
-        let mut set = Cmd::with_capacity(5, length + 128);
-        fill(set.arg("SET").arg(&key), pieces, length);
-        set.arg("PXAT").arg(expires_at.0);
-        redis.bulk(&set).await?;
+        redis.set(key, pieces, expires_at).await?;
     } else {
         // Never cuts off what another writer of the same bytes has written further on.
-        let mut call = script.call(&[&key], length + 64).arg(expires_at.0).arg(part.start);
-        fill(call.command(), pieces, length);
-        redis.bulk_run(&call).await?;
+        let call = script.call(&[&key], part.length as usize + 64).arg(expires_at.0).arg(part.start);
+        redis.bulk_run(&call.pieces(pieces)).await?;
     }
     redis.room().wrote(part.length);
     Ok(())
-}
-
-/// Makes one argument of the pieces, and lets go of each as soon as it is copied.
-fn fill(command: &mut Cmd, pieces: Vec<Bytes>, length: usize) {
-    let mut argument = command.bufmut_for_next_arg(length);
-    for piece in pieces {
-        bytes::BufMut::put(&mut argument, piece);
-    }
 }
 
 async fn piece(redis: Arc<Redis>, id: ShareId, part: Part) -> Result<Bytes> {

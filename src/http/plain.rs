@@ -7,7 +7,7 @@ use askama::Template;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -49,6 +49,11 @@ pub(super) async fn put_unnamed(
     body: Body,
 ) -> Result<Response, Error> {
     upload(app, client, UNNAMED.to_owned(), query, headers, body).await
+}
+
+/// Any other method at `/{name}`: an address to read that is not there, however it is spelled, is 404.
+pub(super) async fn none_to_read(method: Method) -> Error {
+    if method == Method::GET || method == Method::HEAD { Error::NotFound } else { Error::MethodNotAllowed }
 }
 
 /// Takes one file, or the text that is in the query instead of one.

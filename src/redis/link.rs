@@ -49,6 +49,11 @@ impl Link {
         Live::leads(&self.live.borrow())
     }
 
+    /// The node that it seems to be connected to.
+    pub(super) fn node(&self) -> Option<Node> {
+        self.live.borrow().as_ref().map(|live| live.node.clone()).filter(Node::leads)
+    }
+
     /// Sends one command. A command whose connection broke, or whose node handed the writes over, is sent once more.
     pub(super) async fn query(&self, command: &Cmd) -> RedisResult<Value> {
         match self.try_query(command).await {

@@ -1,6 +1,9 @@
 //! Lua scripts, sent by their hash.
 
 use ::redis::{Arg, Cmd, ErrorKind, RedisError, ServerErrorKind, ToRedisArgs};
+use bytes::Bytes;
+
+use super::pipe::fill;
 
 /// A Lua script.
 pub(crate) struct Script {
@@ -33,9 +36,10 @@ impl Call<'_> {
         self
     }
 
-    /// To add an argument that is best not copied.
-    pub(crate) fn command(&mut self) -> &mut Cmd {
-        &mut self.command
+    /// Adds an argument that came in pieces.
+    pub(crate) fn pieces(mut self, pieces: Vec<Bytes>) -> Self {
+        fill(&mut self.command, pieces);
+        self
     }
 
     pub(super) fn by_hash(&self) -> &Cmd {

@@ -2,17 +2,20 @@
 //!
 //! One Redis is one shard. In a cluster a call follows MOVED and ASK, and waits while the keys it names are parted.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{Arg, Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
 use futures_util::future::try_join_all;
+use tokio::runtime::{self, Handle};
 
 use super::acks::Acks;
 use super::cluster::Cluster;
 use super::link::Link;
+use super::pipe::{Pipes, Set};
 use super::script::{self, Call};
 use super::topology::{Node, Topology};
 use super::{ANSWER_WITHIN, BULK_WITHIN, Failure};
@@ -34,6 +37,7 @@ pub(super) struct Shard {
     topology: Topology,
     ledger: Pool,
     bulk: Pool,
+    pipes: Pipes,
     /// Where replicas must acknowledge.
     acks: Option<Acks>,
 }
@@ -58,6 +62,7 @@ impl Shard {
         Arc::new(Self {
             ledger: Pool::new(&topology, links.0, ANSWER_WITHIN, first),
             bulk: Pool::new(&topology, links.1, BULK_WITHIN, None),
+            pipes: Pipes::default(),
             acks: (acks > 0).then(|| Acks::new(topology.clone(), acks)),
             topology,
         })
@@ -68,7 +73,7 @@ impl Shard {
         self.topology.node().leave();
     }
 
-    fn link(&self, kind: Kind) -> &Link {
+    fn link(&self, kind: Kind) -> Arc<Link> {
         match kind {
             Kind::Ledger => self.ledger.link(),
             Kind::Bulk => self.bulk.link(),
@@ -92,14 +97,14 @@ impl Shards {
     /// Sends one command to every master, and gives their answers.
     pub(super) async fn ask_masters(&self, command: &Cmd) -> RedisResult<Vec<Value>> {
         let shards = self.all();
-        try_join_all(shards.iter().map(|shard| shard.link(Kind::Ledger).query(command))).await
+        try_join_all(shards.iter().map(async |shard| shard.link(Kind::Ledger).query(command).await)).await
     }
 
     /// Asks every master how many replicas it has.
     pub(super) async fn sample_replicas(&self) -> RedisResult<()> {
         for shard in self.all() {
             if let Some(acks) = &shard.acks {
-                acks.sample(shard.link(Kind::Ledger)).await?;
+                acks.sample(&shard.link(Kind::Ledger)).await?;
             }
         }
         Ok(())
@@ -112,13 +117,26 @@ impl Shards {
 
     /// Sends one command.
     pub(super) async fn query(&self, kind: Kind, command: &Cmd) -> RedisResult<Value> {
-        let mut way = Way::to(self, command)?;
+        let mut way = Way::to(self, key(command))?;
         loop {
-            match send(way.shard.link(kind), command, way.asking).await {
+            match send(&way.shard.link(kind), command, way.asking).await {
                 Err(error) => way.go_on(error).await?,
                 answer => return answer,
             }
         }
+    }
+
+    /// Sets a value: through a pipe where that goes, or else by a link, which knows what to do about the rest. An answer that does
+    /// not come is not asked for twice.
+    pub(super) async fn set(&self, set: Set) -> RedisResult<()> {
+        let shard = Way::to(self, set.key.as_bytes())?.shard;
+        if let Some(node) = shard.link(Kind::Bulk).node() {
+            match shard.pipes.set(&node, &set).await {
+                Err(error) if !error.is_timeout() => {}
+                result => return result,
+            }
+        }
+        self.query(Kind::Bulk, &set.command()).await.map(drop)
     }
 
     /// Sends several commands: to one Redis in one round trip. In a cluster each goes by itself, for not even those about one
@@ -141,7 +159,7 @@ impl Shards {
     /// Sends commands about one slot, of which at least one writes, and waits for the replicas.
     pub(super) async fn acknowledged(&self, commands: &[Cmd]) -> RedisResult<(Vec<Value>, Result<(), Failure>)> {
         let Some(first) = commands.first() else { return Ok((Vec::new(), Ok(()))) };
-        let mut way = Way::to(self, first)?;
+        let mut way = Way::to(self, key(first))?;
         loop {
             match way.acknowledged(commands).await {
                 Err(error) => way.go_on(error).await?,
@@ -163,12 +181,12 @@ struct Way<'a> {
 }
 
 impl<'a> Way<'a> {
-    fn to(shards: &'a Shards, command: &Cmd) -> RedisResult<Self> {
+    fn to(shards: &'a Shards, key: &[u8]) -> RedisResult<Self> {
         let since = Instant::now();
         match shards {
             Shards::One(shard) => Ok(Self { cluster: None, slot: 0, since, shard: Arc::clone(shard), asking: false }),
             Shards::Cluster(cluster) => {
-                let slot = slot(key(command));
+                let slot = slot(key);
                 Ok(Self { cluster: Some(cluster), slot, since, shard: cluster.owner(slot)?, asking: false })
             }
         }
@@ -266,28 +284,64 @@ fn slot(key: &[u8]) -> u16 {
     crc % 16384
 }
 
-/// Connections that take turns.
+/// Connections for each runtime that asks for some: what is asked and answered on one thread wakes no other.
 struct Pool {
-    links: Vec<Link>,
-    turn: AtomicUsize,
+    topology: Topology,
+    size: usize,
+    within: Duration,
+    runtimes: RwLock<HashMap<runtime::Id, Turns>>,
 }
 
 impl Pool {
+    fn new(topology: &Topology, size: usize, within: Duration, first: Option<(Node, MultiplexedConnection)>) -> Self {
+        let pool = Self { topology: topology.clone(), size, within, runtimes: RwLock::default() };
+        pool.make(first);
+        pool
+    }
+
+    /// The next one that is up; until one is, another thread's will do.
+    fn link(&self) -> Arc<Link> {
+        let known = || self.runtimes.read().unwrap_or_else(PoisonError::into_inner);
+        let own = known().get(&here()).map(Turns::next);
+        let own = own.unwrap_or_else(|| self.make(None));
+        if own.is_up() {
+            return own;
+        }
+        known().values().map(Turns::next).find(|link| link.is_up()).unwrap_or(own)
+    }
+
+    fn make(&self, first: Option<(Node, MultiplexedConnection)>) -> Arc<Link> {
+        let mut runtimes = self.runtimes.write().unwrap_or_else(PoisonError::into_inner);
+        runtimes.entry(here()).or_insert_with(|| Turns::new(&self.topology, self.size, self.within, first)).next()
+    }
+}
+
+/// The runtime that asks.
+pub(super) fn here() -> runtime::Id {
+    Handle::current().id()
+}
+
+/// Connections that take turns.
+struct Turns {
+    links: Vec<Arc<Link>>,
+    turn: AtomicUsize,
+}
+
+impl Turns {
     fn new(
         topology: &Topology,
         size: usize,
         within: Duration,
         mut first: Option<(Node, MultiplexedConnection)>,
     ) -> Self {
-        let links = (0..size).map(|_| Link::new(topology.clone(), within, first.take())).collect();
+        let links = (0..size).map(|_| Arc::new(Link::new(topology.clone(), within, first.take()))).collect();
         Self { links, turn: AtomicUsize::new(0) }
     }
 
-    /// The next one that is up; where none is, the next.
-    fn link(&self) -> &Link {
+    fn next(&self) -> Arc<Link> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let in_turn = |by: usize| &self.links[turn.wrapping_add(by) % self.links.len()];
-        (0..self.links.len()).map(in_turn).find(|link| link.is_up()).unwrap_or(in_turn(0))
+        Arc::clone((0..self.links.len()).map(in_turn).find(|link| link.is_up()).unwrap_or(in_turn(0)))
     }
 }
 

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::sentinel::Sentinels;
 
 /// How long a connection may take to be made and to answer.
-const OPENED_WITHIN: Duration = Duration::from_secs(2);
+pub(super) const OPENED_WITHIN: Duration = Duration::from_secs(2);
 
 /// What there is of Redis.
 #[derive(Clone)]
@@ -58,6 +58,11 @@ impl Node {
     /// A server that is the master, as a Sentinel says.
     pub(super) fn elected(client: Client) -> Self {
         Self { client: Arc::new(client), elected: true, left: CancellationToken::new() }
+    }
+
+    /// Where it is, and how to log in.
+    pub(super) fn info(&self) -> &ConnectionInfo {
+        self.client.get_connection_info()
     }
 
     /// Says that another node takes the writes.

@@ -188,6 +188,8 @@ on_both_stores! {
             assert_eq!(answer.status, 405, "{method} {path}: {}", answer.text());
             assert!(!answer.the("allow").is_empty(), "{method} {path}");
         }
+        assert_eq!(server.delete("/a.txt").send().is(405).the("allow"), "PUT", "GET is 404 there");
+        server.get("/a.txt").send().is(404);
     }
 }
 

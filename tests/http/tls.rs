@@ -61,7 +61,9 @@ fn assert_serves(flags: &[&str], ca: &Path) {
     let address = line.trim().strip_prefix("listening on http://").unwrap_or_else(|| panic!("{line}"));
     let address = address.parse().expect("an address");
     Request::new(address, "GET", "/readyz").send().is(200);
-    Request::new(address, "PUT", "/a").body("x").send().is(201);
+    for body in [vec![7], vec![7; 2 << 20]] {
+        Request::new(address, "PUT", "/a").body(body).send().is(201);
+    }
 }
 
 #[test]

@@ -1,0 +1,4 @@
+import schemathesis
+
+# tus' name for bytes.
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
