@@ -4,6 +4,7 @@ WORKDIR /build
 
 # The dependencies, in a layer that lasts until a manifest changes. Declared targets, whose files aren't here yet, are cut out.
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
 RUN sed -i '/^\[\[/,/^$/d' Cargo.toml \
  && mkdir src && touch src/lib.rs && echo 'fn main() {}' > src/main.rs \
  && cargo build --release --locked \
