@@ -7,6 +7,7 @@ mod asked;
 mod connection;
 mod failure;
 mod fetch;
+mod going;
 mod kept;
 mod link;
 mod parts;
@@ -18,6 +19,7 @@ mod send;
 mod sending;
 mod sources;
 mod terminal;
+mod trouble;
 mod tus;
 
 use std::io::Write;

@@ -7,8 +7,8 @@ use bytes::BytesMut;
 use tokio::sync::mpsc;
 
 use super::failure::{Failure, Result};
+use super::going::Going;
 use super::places::Parts;
-use super::receive::Going;
 use super::terminal::Progress;
 use crate::seal::{Opener, PLAIN_RECORD, RECORD};
 

@@ -9,9 +9,9 @@ use reqwest::{Certificate, Client, Method, RequestBuilder, Response, redirect};
 use serde::Deserialize;
 
 use super::asked::Reach;
-use super::failure::{Exit, Failure, Result};
+use super::failure::{Failure, Result};
 use super::link::Origin;
-use super::retry::Trouble;
+use super::trouble::{Problem, Trouble};
 
 /// A connection that is neither made nor refused counts as dead.
 const CONNECT: Duration = Duration::from_secs(15);
@@ -22,21 +22,6 @@ pub(super) const STALL: Duration = Duration::from_secs(30);
 pub(super) struct Server {
     pub(super) origin: Origin,
     http: Client,
-}
-
-/// RFC 9457, as the server writes it.
-#[derive(Debug, Clone, Default, Deserialize)]
-pub(super) struct Problem {
-    #[serde(default)]
-    pub(super) status: u16,
-    /// Stable; missing where something between refused.
-    pub(super) code: Option<String>,
-    detail: Option<String>,
-    /// What a share that is gone came to, and when.
-    reason: Option<String>,
-    at: Option<String>,
-    #[serde(skip)]
-    pub(super) retry_after: Option<Duration>,
 }
 
 impl Server {
@@ -99,45 +84,6 @@ impl Server {
             problem.detail = Some(format!("{} answers {status}{more}: is it a OneTimeShare server?", self.origin));
         }
         problem
-    }
-}
-
-impl From<Problem> for Failure {
-    fn from(problem: Problem) -> Self {
-        let detail = problem.detail.unwrap_or_else(|| format!("the server answers {}", problem.status));
-        match problem.code.as_deref() {
-            Some("gone") => {
-                let at = problem.at.map_or(String::new(), |at| format!(" at {at}"));
-                Self::new(
-                    Exit::Gone,
-                    match problem.reason.as_deref() {
-                        Some("claimed" | "finished") => {
-                            format!("gone: somebody took it{at}; if that was not you, tell the sender")
-                        }
-                        Some("lapsed") => {
-                            format!("gone: somebody began to take it, and stopped{at}; ask the sender for it again")
-                        }
-                        Some("revoked") => format!("gone: the sender withdrew it{at}"),
-                        Some("expired") => format!("gone: it waited until then{at}; ask the sender for it again"),
-                        _ => detail,
-                    },
-                )
-            }
-            Some("not_found") => Self::new(
-                Exit::Gone,
-                "nothing is there: it is gone, or the link is not complete; ask the sender for it again",
-            ),
-            Some("wrong_proof") => Self::new(Exit::Password, "that password is wrong"),
-            Some("too_many_attempts") => {
-                let wait = problem.retry_after.map_or(60, |after| after.as_secs());
-                Self::new(Exit::Password, format_args!("too many wrong passwords were tried: try again in {wait} s"))
-            }
-            Some("budget_spent") => Self::new(Exit::Gone, detail),
-            Some("too_large" | "store_full") => Self::new(Exit::Full, detail),
-            None => Self::new(Exit::Network, detail),
-            Some(_) if problem.status >= 500 => Self::new(Exit::Network, detail),
-            Some(_) => Self::other(detail),
-        }
     }
 }
 

@@ -8,8 +8,9 @@ use tokio::time::{sleep, timeout};
 use super::arrive::{Arriving, Block, RECORDS};
 use super::connection::{STALL, Server};
 use super::failure::{Failure, Result};
-use super::retry::{Backoff, Trouble};
+use super::retry::Backoff;
 use super::terminal::Progress;
+use super::trouble::Trouble;
 use crate::seal::{HEADER, RECORD};
 
 /// A claim that was granted.

@@ -12,8 +12,9 @@ use super::asked;
 use super::connection::{Server, header};
 use super::failure::{Exit, Failure, Result};
 use super::link::Link;
-use super::retry::{Backoff, Trouble};
+use super::retry::Backoff;
 use super::terminal::{self, say};
+use super::trouble::Trouble;
 use crate::share::{ShareId, Token};
 
 /// A stream that is silent for so long may be dead. Asking anew costs little: the first thing it says is the receipt.

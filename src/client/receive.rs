@@ -7,19 +7,21 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::Method;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
 
 use super::arrive::{Arrival, Arriving, Sink};
 use super::asked;
-use super::connection::{Problem, Server};
+use super::connection::Server;
 use super::failure::{Exit, Failure, Result};
 use super::fetch::Claimed;
+use super::going::{Going, State};
 use super::kept::Kept;
 use super::link::Link;
 use super::places::{Folder, Parts, Places, boot};
-use super::retry::{Backoff, Trouble};
+use super::retry::Backoff;
 use super::terminal::{self, Progress, say};
+use super::trouble::{Problem, Trouble};
 use crate::names::visible;
 use crate::seal::{Keys, Kind, MANIFEST_MAX, Manifest, Opener, PLAIN_RECORD, plain_len, stretch};
 use crate::share::{ShareId, Token};
@@ -32,37 +34,6 @@ const TEXT_MAX: u64 = 1 << 20;
 const TRIES: u32 = 3;
 /// So long may it take to tell the server that everything arrived.
 const FAREWELL: Duration = Duration::from_secs(60);
-
-/// What goes on after a kill takes; kept from before the claim until it is finished.
-pub(super) struct Going {
-    kept: Option<Kept>,
-    state: State,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct State {
-    claim: String,
-    /// Whether the share has a password.
-    password: bool,
-    /// Whether what is there may be replaced.
-    over: bool,
-    /// The start of this machine in which it was written.
-    boot: Option<String>,
-    /// Plain bytes that outlive a power cut.
-    pub(super) synced: u64,
-    /// Everything is here and verified: only names are missing, or the word to the server.
-    verified: bool,
-}
-
-impl Going {
-    /// Changes what is kept. A failure costs no more than going on: it is passed over.
-    pub(super) fn note(&mut self, change: impl FnOnce(&mut State)) {
-        change(&mut self.state);
-        if let (Some(kept), Ok(line)) = (&mut self.kept, serde_json::to_string(&self.state)) {
-            let _ = kept.add(&line);
-        }
-    }
-}
 
 /// What is granted.
 #[derive(Deserialize)]

@@ -1,54 +1,16 @@
-//! What went wrong with a request, whether it passes, and when to try again.
+//! When to try again.
 
 use std::time::{Duration, Instant};
 
-use super::connection::Problem;
-use super::failure::{Exit, Failure, Result};
+use super::failure::Result;
+use super::trouble::{Problem, Trouble};
 use crate::share::random;
 
 /// Before the first further try; each next one waits twice as long, up to the longest.
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(30);
-/// What fails again and again does not recover by being asked: a defect, or a proxy that refuses.
-pub(super) const TRIES: u32 = 8;
 /// So long may a server be away. It is what the pages' recipients have too: the lease's usual length.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
-
-/// Why a request has no answer that helps.
-#[derive(Debug, Clone)]
-pub(super) enum Trouble {
-    /// Nothing came back, or not all of it.
-    Unreachable(String),
-    /// The server, or something before it, refused.
-    Refused(Problem),
-}
-
-impl Trouble {
-    /// Whether the same request may succeed later.
-    fn passes(&self, failures: u32) -> bool {
-        match self {
-            Self::Unreachable(_) => true,
-            Self::Refused(problem) => match problem.status {
-                // Wrong passwords are no trouble that passes: whoever types them is told.
-                429 => problem.retry_after.is_some() && problem.code.as_deref() != Some("too_many_attempts"),
-                408 | 423 | 425 => true,
-                501 | 505 | 507 | 511 => false,
-                502.. => true,
-                500 => failures < TRIES,
-                _ => problem.code.is_none() && failures < TRIES,
-            },
-        }
-    }
-}
-
-impl From<Trouble> for Failure {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::Unreachable(why) => Self::new(Exit::Network, why),
-            Trouble::Refused(problem) => problem.into(),
-        }
-    }
-}
 
 /// When to try again: sooner at first, then ever more rarely, at moments that clients do not share.
 #[derive(Debug)]

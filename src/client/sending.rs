@@ -7,12 +7,13 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::connection::{Problem, STALL, Server};
+use super::connection::{STALL, Server};
 use super::failure::Failure;
 use super::parts::{AT_ONCE, Ahead, Broken, Layout, Part, Parts};
-use super::retry::{Backoff, TRIES, Trouble};
+use super::retry::Backoff;
 use super::sources::Source;
 use super::terminal::Progress;
+use super::trouble::{Problem, TRIES, Trouble};
 use super::tus::Upload;
 
 /// Bytes that are handed to the connection at once.

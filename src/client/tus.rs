@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::connection::{Server, header};
-use super::retry::Trouble;
+use super::trouble::Trouble;
 use crate::share::{Digest, ShareId, Token};
 
 /// An upload that has begun.

@@ -1,0 +1,100 @@
+//! What went wrong with a request, in the server's words where it has any, and whether it passes.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::failure::{Exit, Failure};
+
+/// What fails again and again does not recover by being asked: a defect, or a proxy that refuses.
+pub(super) const TRIES: u32 = 8;
+
+/// Why a request has no answer that helps.
+#[derive(Debug, Clone)]
+pub(super) enum Trouble {
+    /// Nothing came back, or not all of it.
+    Unreachable(String),
+    /// The server, or something before it, refused.
+    Refused(Problem),
+}
+
+impl Trouble {
+    /// Whether the same request may succeed later.
+    pub(super) fn passes(&self, failures: u32) -> bool {
+        match self {
+            Self::Unreachable(_) => true,
+            Self::Refused(problem) => match problem.status {
+                // Wrong passwords are no trouble that passes: whoever types them is told.
+                429 => problem.retry_after.is_some() && problem.code.as_deref() != Some("too_many_attempts"),
+                408 | 423 | 425 => true,
+                501 | 505 | 507 | 511 => false,
+                502.. => true,
+                500 => failures < TRIES,
+                _ => problem.code.is_none() && failures < TRIES,
+            },
+        }
+    }
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Unreachable(why) => Self::new(Exit::Network, why),
+            Trouble::Refused(problem) => problem.into(),
+        }
+    }
+}
+
+/// RFC 9457, as the server writes it.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct Problem {
+    #[serde(default)]
+    pub(super) status: u16,
+    /// Stable; missing where something between refused.
+    pub(super) code: Option<String>,
+    pub(super) detail: Option<String>,
+    /// What a share that is gone came to, and when.
+    reason: Option<String>,
+    at: Option<String>,
+    #[serde(skip)]
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        let detail = problem.detail.unwrap_or_else(|| format!("the server answers {}", problem.status));
+        match problem.code.as_deref() {
+            Some("gone") => {
+                let at = problem.at.map_or(String::new(), |at| format!(" at {at}"));
+                Self::new(
+                    Exit::Gone,
+                    match problem.reason.as_deref() {
+                        Some("claimed" | "finished") => {
+                            format!("gone: somebody took it{at}; if that was not you, tell the sender")
+                        }
+                        Some("lapsed") => {
+                            format!("gone: somebody began to take it, and stopped{at}; ask the sender for it again")
+                        }
+                        Some("revoked") => format!("gone: the sender withdrew it{at}"),
+                        Some("expired") => format!("gone: it waited until then{at}; ask the sender for it again"),
+                        _ => detail,
+                    },
+                )
+            }
+            Some("not_found") => Self::new(
+                Exit::Gone,
+                "nothing is there: it is gone, or the link is not complete; ask the sender for it again",
+            ),
+            Some("wrong_proof") => Self::new(Exit::Password, "that password is wrong"),
+            Some("too_many_attempts") => {
+                let wait = problem.retry_after.map_or(60, |after| after.as_secs());
+                Self::new(Exit::Password, format_args!("too many wrong passwords were tried: try again in {wait} s"))
+            }
+            Some("budget_spent") => Self::new(Exit::Gone, detail),
+            Some("too_large" | "store_full") => Self::new(Exit::Full, detail),
+            None => Self::new(Exit::Network, detail),
+            Some(_) if problem.status >= 500 => Self::new(Exit::Network, detail),
+            Some(_) => Self::other(detail),
+        }
+    }
+}
