@@ -1,5 +1,9 @@
 //! The command line, tried as a user has it: the real binary against a real server.
 
+#[macro_use]
+#[path = "servers/stores.rs"]
+mod stores;
+
 #[path = "http/client.rs"]
 #[allow(dead_code, reason = "the server's suite uses the rest")]
 mod client;
@@ -9,21 +13,6 @@ mod sender;
 #[path = "http/server.rs"]
 #[allow(dead_code, reason = "the server's suite uses the rest")]
 mod server;
-
-/// One test per case and store.
-macro_rules! on_both_stores {
-    ($(fn $case:ident($store:ident) $body:block)+) => {
-        $(fn $case($store: crate::server::Store) $body)+
-
-        mod embedded {
-            $(#[test] fn $case() { super::$case(crate::server::Store::Embedded) })+
-        }
-
-        mod in_redis {
-            $(#[test] fn $case() { super::$case(crate::server::Store::Redis) })+
-        }
-    };
-}
 
 #[path = "cli/arguments.rs"]
 mod arguments;

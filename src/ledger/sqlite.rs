@@ -1,11 +1,11 @@
 //! The embedded ledger: SQLite in WAL mode with `synchronous=FULL`, one writing thread, group commit.
 
+mod lost;
 mod publish;
 mod record;
 mod step;
 mod writer;
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -80,49 +80,6 @@ impl Sqlite {
         let (db, reader, held) = open().with_context(|| format!("can't open the ledger {}", path.display()))?;
         let writer = Writer::start(Book { db, held }).context("can't start the ledger's thread")?;
         Ok(Self { writer, reader: Mutex::new(reader), max_storage: max_storage.unwrap_or(u64::MAX) })
-    }
-
-    /// Ends what died with the server before this one: uploads to which nobody can come back, and shares whose blob is not
-    /// among those that are `present`.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`]; also where no blob is present that should be: a folder that is not mounted is not the end of all.
-    pub async fn end_lost(&self, present: HashSet<ShareId>, now: Timestamp) -> Result<()> {
-        let end = move |book: &mut Book| {
-            let lost = "UPDATE share SET abandoned_at = ?1, free_at = ?1
-                 WHERE NOT resumable AND expires_at IS NULL AND abandoned_at IS NULL";
-            book.db.execute(lost, [now.0])?;
-            let holding =
-                "SELECT id FROM share WHERE free_at NOTNULL AND NOT inline AND (position > 0 OR expires_at NOTNULL)";
-            let ids: Vec<[u8; 16]> =
-                book.db.prepare(holding)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-            let held = ids.len();
-            let mut missing = Vec::new();
-            for id in ids.into_iter().filter(|id| !present.contains(&ShareId::from_bytes(*id))) {
-                let record = Record::load(&book.db, &ShareId::from_bytes(id))?;
-                // What was about to be freed is no loss.
-                if record.is_some_and(|record| record.history.free_at(now) > now) {
-                    missing.push(id);
-                }
-            }
-            if !missing.is_empty() && present.is_empty() {
-                return Err(Error::Unavailable(format!("the bytes of all {held} shares are missing")).into());
-            }
-            for id in missing {
-                tracing::error!("the bytes of a share are missing: the share is ended");
-                let unpublished =
-                    "UPDATE share SET abandoned_at = ?2, free_at = ?2 WHERE id = ?1 AND expires_at IS NULL";
-                let published = "UPDATE share SET revoked_at = coalesce(revoked_at, ?2), free_at = ?2
-                     WHERE id = ?1 AND expires_at NOTNULL";
-                let leases = "UPDATE claim SET lease_expires_at = min(lease_expires_at, ?2)
-                     WHERE share = (SELECT number FROM share WHERE id = ?1)";
-                for update in [unpublished, published, leases] {
-                    book.db.execute(update, params![id, now.0])?;
-                }
-            }
-            Ok(())
-        };
-        self.writer.run(end).await
     }
 
     fn read<T>(&self, look: impl FnOnce(&Connection) -> Step<T>) -> Result<T> {
@@ -400,12 +357,13 @@ impl Ledger for Sqlite {
     async fn due(&self, now: Timestamp) -> Result<Vec<(ShareId, Ended)>> {
         let due = move |book: &mut Book| {
             let old = now.0 - millis(RECEIPT_KEPT);
-            for (table, by) in [("claim", ("share", "number")), ("guess", ("id", "id"))] {
-                let delete =
-                    format!("DELETE FROM {table} WHERE {} IN (SELECT {} FROM share WHERE freed_at < ?1)", by.0, by.1);
-                book.db.execute(&delete, [old])?;
+            for delete in [
+                "DELETE FROM claim WHERE share IN (SELECT number FROM share WHERE freed_at < ?1)",
+                "DELETE FROM guess WHERE id IN (SELECT id FROM share WHERE freed_at < ?1)",
+                "DELETE FROM share WHERE freed_at < ?1",
+            ] {
+                book.db.execute(delete, [old])?;
             }
-            book.db.execute("DELETE FROM share WHERE freed_at < ?1", [old])?;
             let ids: Vec<[u8; 16]> = book
                 .db
                 .prepare_cached("SELECT id FROM share WHERE free_at <= ?1 LIMIT ?2")?

@@ -20,6 +20,15 @@ fn killed(mut child: Child) {
     child.wait().unwrap();
 }
 
+/// A sender of `a.bin` who has come as far as 8 MiB, and comes no further.
+fn held_up(user: &User, relay: &Relay) -> Child {
+    let stop = 8 * MIB as u64;
+    relay.up_to(stop);
+    let sending = user.start(&["send", "a.bin"]);
+    relay.until_sent(stop - 16 * 1024);
+    sending
+}
+
 fn receipt(user: &User, sent: &Sent) -> Value {
     serde_json::from_str(&out(&user.run(&["receipt", "--json", &sent.receipt]))).unwrap()
 }
@@ -129,9 +138,7 @@ fn a_file_that_changed_meanwhile_is_noticed_and_sent_under_other_keys() {
     let relay = Relay::before(server.address);
     let user = User::new(&relay.origin());
     user.file("a.bin", &bytes(20 * MIB));
-    relay.up_to(8 * MIB as u64);
-    let sending = user.start(&["send", "a.bin"]);
-    relay.until_sent(8 * MIB as u64 - 16 * 1024);
+    let sending = held_up(&user, &relay);
     killed(sending);
     relay.open();
 
@@ -153,9 +160,7 @@ fn a_file_that_changed_unseen_is_told_by_its_notes() {
     let file = fs::OpenOptions::new().write(true).open(user.at("a.bin")).unwrap();
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
     file.set_modified(time).unwrap();
-    relay.up_to(8 * MIB as u64);
-    let sending = user.start(&["send", "a.bin"]);
-    relay.until_sent(8 * MIB as u64 - 16 * 1024);
+    let sending = held_up(&user, &relay);
     killed(sending);
     relay.open();
 
@@ -175,9 +180,7 @@ fn a_file_that_changes_while_it_is_sent_becomes_no_share() {
     let relay = Relay::before(server.address);
     let user = User::new(&relay.origin());
     user.file("a.bin", &bytes(60 * MIB));
-    relay.up_to(8 * MIB as u64);
-    let sending = user.start(&["send", "a.bin"]);
-    relay.until_sent(8 * MIB as u64 - 16 * 1024);
+    let sending = held_up(&user, &relay);
     user.file("a.bin", b"short");
     relay.open();
     let output = sending.wait_with_output().unwrap();
@@ -192,9 +195,7 @@ fn an_interrupted_command_says_so_and_goes_on_later() {
     let relay = Relay::before(server.address);
     let user = User::new(&relay.origin());
     user.file("a.bin", &bytes(20 * MIB));
-    relay.up_to(8 * MIB as u64);
-    let sending = user.start(&["send", "a.bin"]);
-    relay.until_sent(8 * MIB as u64 - 16 * 1024);
+    let sending = held_up(&user, &relay);
     crate::server::signal("INT", sending.id());
     let output = sending.wait_with_output().unwrap();
     assert!(ended(&output, 130).contains("goes on with the same command"));

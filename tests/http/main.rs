@@ -2,6 +2,10 @@
 //!
 //! Every case that depends on the store runs on both of them.
 
+#[macro_use]
+#[path = "../servers/stores.rs"]
+mod stores;
+
 #[path = "../servers/cluster.rs"]
 #[allow(dead_code, unreachable_pub, reason = "other suites use the rest")]
 mod cluster_server;
@@ -19,21 +23,6 @@ mod server;
 #[path = "../servers/s3.rs"]
 #[allow(unreachable_pub, reason = "other suites use it too")]
 mod s3_server;
-
-/// One test per case and store.
-macro_rules! on_both_stores {
-    ($(fn $case:ident($store:ident) $body:block)+) => {
-        $(fn $case($store: crate::server::Store) $body)+
-
-        mod embedded {
-            $(#[test] fn $case() { super::$case(crate::server::Store::Embedded) })+
-        }
-
-        mod in_redis {
-            $(#[test] fn $case() { super::$case(crate::server::Store::Redis) })+
-        }
-    };
-}
 
 mod assets;
 mod canary;

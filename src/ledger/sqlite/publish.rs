@@ -18,8 +18,10 @@ pub(super) fn begin(book: &mut Book, upload: &NewUpload, held: u64, max_storage:
 pub(super) fn publish(book: &mut Book, publish: &Publish, max_storage: u64, now: Timestamp) -> Step<Timestamp> {
     let expires_at = now.after(publish.terms.expires_in);
     let small = (publish.manifest.len() + publish.inline.as_ref().map_or(0, Bytes::len)) as u64;
-    let number = match (&publish.begin, Record::load(&book.db, &publish.id)?) {
-        (Some(begin), None) => insert(book, begin, Some((publish, expires_at)), small, max_storage, now)?,
+    let number = match &publish.begin {
+        Some(begin) if Record::load(&book.db, &publish.id)?.is_none() => {
+            insert(book, begin, Some((publish, expires_at)), small, max_storage, now)?
+        }
         _ => {
             let record = uploaded(&book.db, &publish.id, &publish.token, now)?;
             if let Some(expires_at) = record.upload.expires_at {
