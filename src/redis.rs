@@ -3,7 +3,9 @@
 //! What kind of Redis it is (one node, a master that Sentinels watch, or a cluster) is known here alone. It knows neither shares nor chunks.
 
 mod acks;
+mod answers;
 mod cluster;
+mod line;
 mod link;
 mod pipe;
 mod room;
@@ -21,7 +23,7 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
-use pipe::Set;
+use pipe::Write;
 pub(crate) use room::{RESERVED, Room};
 pub(crate) use script::{Call, Script};
 use shards::{Kind, Shards};
@@ -33,12 +35,12 @@ use crate::share::Timestamp;
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// How long up to 1 MiB may take, behind others on the same connection.
 const BULK_WITHIN: Duration = Duration::from_secs(20);
-/// Connections for transitions, for each thread. Redis takes 16 KiB of each in turn and then syncs its log once for all of them.
-const LEDGER_LINKS: usize = 4;
+/// Connections for transitions, for each thread: by one, all that it asks at once arrives at once, and is answered and synced at once.
+const LEDGER_LINKS: usize = 1;
 /// Connections for bytes, for each thread: apart from the ledger's, so that no transition waits behind a chunk.
 const BULK_LINKS: usize = 2;
 /// Both for each thread and each master of a cluster.
-const CLUSTER_LINKS: (usize, usize) = (2, 1);
+const CLUSTER_LINKS: (usize, usize) = (1, 1);
 /// Chunks that all writers together have under way, each in a pipe of its own; where only links go, the driver holds each three times.
 const CHUNKS_UNDER_WAY: usize = 6;
 
@@ -127,6 +129,17 @@ impl Redis {
         Ok(self.shards.run(Kind::Ledger, call).await?)
     }
 
+    /// Runs a transition, and `beside` it, right after, a small command about keys of the same tag: one round trip. Gives both answers.
+    pub(crate) async fn run_beside(&self, call: &Call<'_>, beside: &Cmd) -> Result<(Value, Value), Failure> {
+        let send = async |command: &Cmd| self.shards.query_all(Kind::Ledger, &[command, beside]).await;
+        let answers = match send(call.by_hash()).await {
+            Err(error) if script::is_unknown(&error) => send(&call.by_text()).await?,
+            result => result?,
+        };
+        let mut answers = answers.into_iter();
+        Ok((answers.next().unwrap_or(Value::Nil), answers.next().unwrap_or(Value::Nil)))
+    }
+
     /// Whether replicas must acknowledge.
     pub(crate) fn wants_acks(&self) -> bool {
         self.wants_acks
@@ -142,9 +155,8 @@ impl Redis {
         if !self.wants_acks {
             return Ok((self.run(call).await?, Ok(())));
         }
-        let send = async |command: Cmd| self.shards.acknowledged(&[command]).await;
-        let (answers, acknowledged) = match send(call.by_hash().clone()).await {
-            Err(error) if script::is_unknown(&error) => send(call.by_text()).await?,
+        let (answers, acknowledged) = match self.shards.acknowledged(&[call.by_hash()]).await {
+            Err(error) if script::is_unknown(&error) => self.shards.acknowledged(&[&call.by_text()]).await?,
             result => result?,
         };
         Ok((answers.into_iter().next().unwrap_or(Value::Nil), acknowledged))
@@ -155,7 +167,7 @@ impl Redis {
         if !self.wants_acks {
             return self.bulk_all(commands).await;
         }
-        let (answers, acknowledged) = self.shards.acknowledged(&commands).await?;
+        let (answers, acknowledged) = self.shards.acknowledged(&commands.iter().collect::<Vec<_>>()).await?;
         acknowledged.map(|()| answers)
     }
 
@@ -166,7 +178,7 @@ impl Redis {
 
     /// Sends small commands at once; gives their answers in order.
     pub(crate) async fn ask_all(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, Failure> {
-        Ok(self.shards.query_all(Kind::Ledger, commands).await?)
+        Ok(self.shards.query_all(Kind::Ledger, &commands.iter().collect::<Vec<_>>()).await?)
     }
 
     /// Sends a command that moves many bytes.
@@ -176,17 +188,19 @@ impl Redis {
 
     /// Sends commands about many bytes at once; gives their answers in order.
     pub(crate) async fn bulk_all(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, Failure> {
-        Ok(self.shards.query_all(Kind::Bulk, commands).await?)
+        Ok(self.shards.query_all(Kind::Bulk, &commands.iter().collect::<Vec<_>>()).await?)
     }
 
-    /// Sets a value of many bytes, which came in pieces, until `expires_at`.
-    pub(crate) async fn set(&self, key: String, value: Vec<Bytes>, expires_at: Timestamp) -> Result<(), Failure> {
-        Ok(self.shards.set(Set { key, value, expires_at: expires_at.0 }).await?)
-    }
-
-    /// Runs a script that is given many bytes.
-    pub(crate) async fn bulk_run(&self, call: &Call<'_>) -> Result<Value, Failure> {
-        Ok(self.shards.run(Kind::Bulk, call).await?)
+    /// Writes many bytes, which came in pieces, until `expires_at`: all of a value, or, with `script`, from `at` on in one that may have others.
+    pub(crate) async fn write(
+        &self,
+        key: String,
+        bytes: Vec<Bytes>,
+        at: Option<u64>,
+        expires_at: Timestamp,
+        script: &Script,
+    ) -> Result<(), Failure> {
+        Ok(self.shards.write(Write { key, bytes, at, expires_at: expires_at.0 }, script).await?)
     }
 
     /// Bounds the chunks that all writers together have under way: one permit each.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 /// Bytes that are read at once for somebody slow: each of a thousand holds as many.
-const LEAST: u64 = 16 * 1024;
+pub(super) const LEAST: u64 = 16 * 1024;
 /// Bytes in a second, below which a reader is slow.
 const SLOW: f64 = 1e6;
 

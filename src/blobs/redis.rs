@@ -6,14 +6,16 @@
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use ::redis::{Cmd, Value};
 use async_trait::async_trait;
 use bytes::{Buf, Bytes};
-use futures_util::stream::{self, StreamExt};
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::{self, FuturesOrdered, StreamExt};
 
-use super::growth::Growth;
+use super::growth::{Growth, LEAST};
 use super::under_way::UnderWay;
 use super::{Blobs, Error, Pieces, Result, Writer};
 use crate::redis::{Failure, Redis, Script};
@@ -24,7 +26,7 @@ const CHUNK: u64 = 512 * 1024 - 64;
 /// Pieces that one reader has under way or waiting.
 const READS_AHEAD: usize = 2;
 /// Pieces grow to this part of what was read before, up to whole chunks.
-const GROWTH: u64 = 64;
+const GROWTH: u64 = 8;
 /// Fewer bytes than this are copied: while they wait for the rest of a chunk, they would keep the whole buffer that they came in.
 const FEW: usize = 64 * 1024;
 /// Chunks freed, or kept, in one round trip.
@@ -83,10 +85,10 @@ impl Blobs for RedisBlobs {
     }
 
     async fn read(&self, id: &ShareId, range: Range<u64>) -> Result<Pieces> {
-        let (redis, id) = (Arc::clone(&self.redis), *id);
         let growth = Growth::new(range.start, GROWTH, CHUNK);
-        let parts = cut(range, move |at| growth.at(at)).map(move |part| piece(Arc::clone(&redis), id, part));
-        let mut pieces = Box::pin(stream::iter(parts).buffered(READS_AHEAD).peekable());
+        let mut reading =
+            Reading { redis: Arc::clone(&self.redis), id: *id, left: range, growth, asked: FuturesOrdered::new() };
+        let mut pieces = Box::pin(stream::poll_fn(move |cx| reading.poll_next(cx)).peekable());
         // What is missing from the start is told before anybody is promised anything.
         if let Some(Err(error)) = Pin::as_mut(&mut pieces).peek().await {
             return Err(error.clone());
@@ -256,6 +258,31 @@ impl Writer for RedisWriter {
     }
 }
 
+/// The bytes of `left`, read as they are taken.
+struct Reading {
+    redis: Arc<Redis>,
+    id: ShareId,
+    left: Range<u64>,
+    growth: Growth,
+    asked: FuturesOrdered<BoxFuture<'static, Result<Bytes>>>,
+}
+
+impl Reading {
+    /// The next piece. Who is quick finds that it was asked for while the one before was sent; for a slow one nothing is to wait.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        while self.asked.len() < READS_AHEAD {
+            let most = self.growth.at(self.left.start);
+            if !self.asked.is_empty() && most == LEAST {
+                break;
+            }
+            let Some(part) = first(&self.left, most) else { break };
+            self.left.start += part.length;
+            self.asked.push_back(piece(Arc::clone(&self.redis), self.id, part).boxed());
+        }
+        self.asked.poll_next_unpin(cx)
+    }
+}
+
 /// Bytes of one chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Part {
@@ -265,20 +292,19 @@ struct Part {
 }
 
 /// Cuts a range at the chunks.
-fn parts(range: Range<u64>) -> impl Iterator<Item = Part> + Send {
-    cut(range, |_| CHUNK)
-}
-
-/// Cuts a range at the chunks, and into pieces of at most as many bytes as `most` says for where they begin.
-fn cut(range: Range<u64>, most: impl Fn(u64) -> u64 + Send) -> impl Iterator<Item = Part> + Send {
-    let mut at = range.start;
+fn parts(mut range: Range<u64>) -> impl Iterator<Item = Part> + Send {
     std::iter::from_fn(move || {
-        let left = range.end.checked_sub(at).filter(|left| *left > 0)?;
-        let length = (CHUNK - at % CHUNK).min(left).min(most(at));
-        let part = Part { chunk: at / CHUNK, start: at % CHUNK, length };
-        at += length;
+        let part = first(&range, CHUNK)?;
+        range.start += part.length;
         Some(part)
     })
+}
+
+/// The first bytes of a range, as far as they are in one chunk, `most` at the most.
+fn first(range: &Range<u64>, most: u64) -> Option<Part> {
+    let (chunk, start) = (range.start / CHUNK, range.start % CHUNK);
+    let left = range.end.checked_sub(range.start).filter(|left| *left > 0)?;
+    Some(Part { chunk, start, length: left.min(CHUNK - start).min(most) })
 }
 
 /// Asks how long the chunks are that hold these bytes.
@@ -306,13 +332,9 @@ async fn put(
     expires_at: Timestamp,
 ) -> Result<()> {
     let key = key(redis, id, part.chunk);
-    if part.length == CHUNK {
-        redis.set(key, pieces, expires_at).await?;
-    } else {
-        // Never cuts off what another writer of the same bytes has written further on.
-        let call = script.call(&[&key], part.length as usize + 64).arg(expires_at.0).arg(part.start);
-        redis.bulk_run(&call.pieces(pieces)).await?;
-    }
+    // A part never cuts off what another writer of the same bytes has written further on.
+    let at = (part.length < CHUNK).then_some(part.start);
+    redis.write(key, pieces, at, expires_at, script).await?;
     redis.room().wrote(part.length);
     Ok(())
 }

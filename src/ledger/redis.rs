@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use self::apart::is_refused;
-use self::decode::{Record, Reply};
+use self::decode::{Record, Reply, bytes_of};
 use self::keys::Keys;
 use self::scripts::Scripts;
 use super::{
@@ -256,26 +256,35 @@ impl Ledger for RedisLedger {
     async fn charge(&self, id: &ShareId, claim: &Digest, charge: &Charge, now: Timestamp) -> Result<Option<Bytes>> {
         let keys = self.keys(id);
         let names = [&*keys.receipt(), &keys.lease(claim)];
+        let mut content = ::redis::cmd("HGET");
+        content.arg(names[1]).arg("inline");
         let attempt = async |claimed: &str| {
             let call = self.scripts.charge.call(&names, 256).arg(now.0).arg(&claim.0[..]).arg(charge.bytes);
             let call = call.arg(charge.limit).arg(charge.lease_expires_at.0).arg(kept_for()).arg(claimed);
-            self.run(call, now).await
+            if charge.bytes < 0 {
+                return Ok((self.run(call, now).await?, None));
+            }
+            let (answer, content) = self.redis.run_beside(&call, &content).await?;
+            Ok::<_, Error>((Reply::of(answer, now, None)?, bytes_of(content)))
         };
         // What is given back was charged, and so acknowledged, before.
         let doubts = self.redis.wants_acks() && charge.bytes >= 0;
-        let mut reply = attempt(if doubts { "doubted" } else { "" }).await?;
+        let (mut reply, mut content) = attempt(if doubts { "doubted" } else { "" }).await?;
         if !reply.flag()? {
             let call = self.scripts.confirm.call(&names, 64).arg(now.0).arg(&claim.0[..]);
             self.run_acknowledged(None, call, now).await?;
-            reply = attempt("acknowledged").await?;
+            (reply, content) = attempt("acknowledged").await?;
             reply.flag()?;
         }
-        let inline = reply.optional();
+        // It was finished between the two.
+        if reply.flag()? && content.is_none() && charge.bytes >= 0 {
+            return Err(Error::Unknown);
+        }
         // A lease that goes on needs no hint: the sweeper puts it off.
         if reply.flag()? {
             self.look_at(id, charge.lease_expires_at).await?;
         }
-        Ok(inline)
+        Ok(content)
     }
 
     async fn finish(&self, id: &ShareId, claim: &Digest, now: Timestamp) -> Result<Remains> {

@@ -120,7 +120,7 @@ impl Known {
             return Ok(Arc::clone(shard));
         }
         let node = Node::only(Client::open(at(&board.like, address))?);
-        let shard = Shard::new(Topology::One(node), CLUSTER_LINKS, board.acks, None);
+        let shard = Shard::new(Topology::One(node), CLUSTER_LINKS, board.acks);
         self.shards.insert(address.clone(), Arc::clone(&shard));
         Ok(shard)
     }

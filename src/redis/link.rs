@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Value};
+use ::redis::{Cmd, ConnectionAddr, ErrorKind, Pipeline, RedisError, RedisResult, Value};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::line::Line;
 use super::topology::{Node, Topology, is_over, is_repeatable};
 
 /// How long a call waits for a connection that is being made anew.
@@ -19,13 +20,43 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 struct Live {
     generation: u64,
     node: Node,
-    connection: MultiplexedConnection,
+    connection: Connection,
+}
+
+#[derive(Clone)]
+enum Connection {
+    Own(Line),
+    /// The driver's, for TLS.
+    Driven(MultiplexedConnection),
 }
 
 impl Live {
     /// Whether it is there, and leads to the node that takes writes.
     fn leads(live: &Option<Self>) -> bool {
         live.as_ref().is_some_and(|live| live.node.leads())
+    }
+
+    /// Connects; an answer may take as long as `within`.
+    async fn open(generation: u64, node: &Node, within: Duration) -> RedisResult<Self> {
+        let connection = match node.info().addr() {
+            ConnectionAddr::TcpTls { .. } => Connection::Driven(node.open(within).await?),
+            _ => Connection::Own(node.unless_left(Line::open(node, within)).await?),
+        };
+        Ok(Self { generation, node: node.clone(), connection })
+    }
+
+    async fn query(&mut self, command: &Cmd) -> RedisResult<Value> {
+        match &mut self.connection {
+            Connection::Own(line) => line.query(command).await,
+            Connection::Driven(driven) => self.node.unless_left(command.query_async(driven)).await,
+        }
+    }
+
+    async fn query_all(&mut self, commands: &[&Cmd]) -> RedisResult<Vec<Value>> {
+        match &mut self.connection {
+            Connection::Own(line) => line.query_all(commands).await,
+            Connection::Driven(driven) => self.node.unless_left(pipeline(commands).query_async(driven)).await,
+        }
     }
 }
 
@@ -36,10 +67,9 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// A link that starts from `connection`, where there is one already, or else connects in the background.
-    pub(super) fn new(topology: Topology, within: Duration, connection: Option<(Node, MultiplexedConnection)>) -> Self {
-        let live = connection.map(|(node, connection)| Live { generation: 0, node, connection });
-        let live = Arc::new(watch::Sender::new(live));
+    /// A link that connects in the background.
+    pub(super) fn new(topology: Topology, within: Duration) -> Self {
+        let live = Arc::new(watch::Sender::new(None));
         let task = tokio::spawn(supervise(topology, within, Arc::clone(&live)));
         Self { live, _supervisor: AbortOnDropHandle::new(task) }
     }
@@ -63,7 +93,7 @@ impl Link {
     }
 
     /// Sends several commands in one round trip. Once more as [`Link::query`] does.
-    pub(super) async fn query_all(&self, commands: &Pipeline) -> RedisResult<Vec<Value>> {
+    pub(super) async fn query_all(&self, commands: &[&Cmd]) -> RedisResult<Vec<Value>> {
         match self.try_query_all(commands).await {
             Err(error) if is_repeatable(&error) => self.try_query_all(commands).await,
             result => result,
@@ -72,14 +102,12 @@ impl Link {
 
     async fn try_query(&self, command: &Cmd) -> RedisResult<Value> {
         let mut live = self.live().await?;
-        let result = live.node.unless_left(command.query_async(&mut live.connection)).await;
-        result.inspect_err(|error| judge(&self.live, live.generation, error))
+        live.query(command).await.inspect_err(|error| judge(&self.live, live.generation, error))
     }
 
-    async fn try_query_all(&self, commands: &Pipeline) -> RedisResult<Vec<Value>> {
+    async fn try_query_all(&self, commands: &[&Cmd]) -> RedisResult<Vec<Value>> {
         let mut live = self.live().await?;
-        let result = live.node.unless_left(commands.query_async(&mut live.connection)).await;
-        result.inspect_err(|error| judge(&self.live, live.generation, error))
+        live.query_all(commands).await.inspect_err(|error| judge(&self.live, live.generation, error))
     }
 
     async fn live(&self) -> RedisResult<Live> {
@@ -91,6 +119,15 @@ impl Link {
         let away = || RedisError::from((ErrorKind::Client, "away"));
         live.map_err(|_| away())?.map_err(|_| away())?.clone().ok_or_else(away)
     }
+}
+
+/// The same commands, as the driver takes several.
+pub(super) fn pipeline(commands: &[&Cmd]) -> Pipeline {
+    let mut pipeline = Pipeline::with_capacity(commands.len());
+    for command in commands {
+        pipeline.add_command((*command).clone());
+    }
+    pipeline
 }
 
 /// Gives the connection up where `error` says that it is of no use any more.
@@ -111,13 +148,13 @@ async fn supervise(topology: Topology, within: Duration, live: Arc<watch::Sender
     for generation in 1.. {
         watch_over(&live, &mut changes).await;
         let mut pause = FIRST_PAUSE;
-        let (node, connection) = loop {
+        let opened = loop {
             let node = topology.node();
             if topology.is_over() {
                 return;
             }
-            match node.open(within).await {
-                Ok(connection) => break (node, connection),
+            match Live::open(generation, &node, within).await {
+                Ok(opened) => break opened,
                 Err(error) => {
                     if pause == LONGEST_PAUSE {
                         tracing::warn!(error = error.category(), "Redis is away; trying again");
@@ -129,7 +166,7 @@ async fn supervise(topology: Topology, within: Duration, live: Arc<watch::Sender
                 () = node.left() => pause = FIRST_PAUSE,
             }
         };
-        live.send_replace(Some(Live { generation, node, connection }));
+        live.send_replace(Some(opened));
     }
 }
 
@@ -143,7 +180,7 @@ async fn watch_over(live: &watch::Sender<Option<Live>>, changes: &mut watch::Rec
             if tokio::time::timeout(Duration::from_secs(1), gone).await.is_ok() {
                 return Ok(());
             }
-            ::redis::cmd("PING").query_async::<Value>(&mut current.connection).await.map(drop)
+            current.query(&::redis::cmd("PING")).await.map(drop)
         };
         if let Err(error) = node.unless_left(idle).await {
             judge(live, current.generation, &error);

@@ -1,7 +1,7 @@
 //! Values of many bytes, sent in the pieces that they came in.
 //!
-//! The driver copies a value three times before the kernel does. A pipe copies nothing, and can do nothing else: it is tried
-//! where all is well, and whoever gets an error from it sends the same by a link.
+//! A link copies a value twice before the kernel does, and a script's Lua hashes every byte. A pipe does neither, and can do nothing
+//! else: it is tried where all is well, and whoever gets an error from it sends the same by a link.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -19,32 +19,45 @@ use super::BULK_WITHIN;
 use super::shards::here;
 use super::topology::{Node, OPENED_WITHIN};
 
-/// A value to be set, and when it is to vanish.
-pub(super) struct Set {
+/// Bytes to be written, and when they are to vanish.
+pub(super) struct Write {
     pub(super) key: String,
-    pub(super) value: Vec<Bytes>,
+    pub(super) bytes: Vec<Bytes>,
+    /// Where they go in a value that may have others; `None` where they are all of it.
+    pub(super) at: Option<u64>,
     /// In ms since 1970.
     pub(super) expires_at: i64,
 }
 
-impl Set {
-    /// For a link. Lets go of each piece as soon as it is copied.
+impl Write {
+    /// For a link, all of a value. Lets go of each piece as soon as it is copied.
     pub(super) fn command(self) -> Cmd {
         let mut command = Cmd::with_capacity(5, self.length() + 128);
-        fill(command.arg("SET").arg(self.key), self.value);
+        fill(command.arg("SET").arg(self.key), self.bytes);
         command.arg("PXAT").arg(self.expires_at);
         command
     }
 
-    /// What Redis reads before the value, and behind it: <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
-    fn ends(&self) -> (String, String) {
-        let (key, expires_at) = (&self.key, self.expires_at.to_string());
-        let head = format!("*5\r\n$3\r\nSET\r\n${}\r\n{key}\r\n${}\r\n", key.len(), self.length());
-        (head, format!("\r\n$4\r\nPXAT\r\n${}\r\n{expires_at}\r\n", expires_at.len()))
+    /// What Redis reads before the bytes, and behind them: <https://redis.io/docs/latest/develop/reference/protocol-spec/>. And how many
+    /// lines it answers in. A part of a value is written together with its time: no crash leaves one without.
+    fn ends(&self) -> (String, String, usize) {
+        let argument = |text: &str| format!("${}\r\n{text}\r\n", text.len());
+        let (key, expires_at) = (argument(&self.key), argument(&self.expires_at.to_string()));
+        let length = self.length();
+        match self.at {
+            None => (format!("*5\r\n$3\r\nSET\r\n{key}${length}\r\n"), format!("\r\n$4\r\nPXAT\r\n{expires_at}"), 1),
+            Some(at) => {
+                let at = argument(&at.to_string());
+                let head = format!("*1\r\n$5\r\nMULTI\r\n*4\r\n$8\r\nSETRANGE\r\n{key}{at}${length}\r\n");
+                let tail = format!("\r\n*3\r\n$9\r\nPEXPIREAT\r\n{key}{expires_at}*1\r\n$4\r\nEXEC\r\n");
+                // OK, twice QUEUED, and what the two answer.
+                (head, tail, 6)
+            }
+        }
     }
 
-    fn length(&self) -> usize {
-        self.value.iter().map(Bytes::len).sum()
+    pub(super) fn length(&self) -> usize {
+        self.bytes.iter().map(Bytes::len).sum()
     }
 }
 
@@ -63,13 +76,13 @@ pub(super) struct Pipes {
 }
 
 impl Pipes {
-    /// Sets a value. Where that fails, for whatever reason, the pipe is closed; dropped meanwhile, too.
-    pub(super) async fn set(&self, node: &Node, set: &Set) -> RedisResult<()> {
+    /// Writes bytes. Where that fails, for whatever reason, the pipe is closed; dropped meanwhile, too.
+    pub(super) async fn write(&self, node: &Node, write: &Write) -> RedisResult<()> {
         let mut pipe = match self.take() {
             Some(pipe) => pipe,
             None => Pipe::open(node).await?,
         };
-        node.unless_left(async { timeout(BULK_WITHIN, pipe.set(set)).await.map_err(io::Error::from)? }).await?;
+        node.unless_left(async { timeout(BULK_WITHIN, pipe.write(write)).await.map_err(io::Error::from)? }).await?;
         self.idle().push(pipe);
         Ok(())
     }
@@ -91,8 +104,11 @@ struct Pipe {
     node: Node,
     /// Where it was made: its thread is the one that is woken for it.
     runtime: runtime::Id,
-    stream: BufReader<Pin<Box<dyn AsyncStream + Send + Sync>>>,
+    stream: BufReader<Stream>,
 }
+
+/// A connection's bytes.
+pub(super) type Stream = Pin<Box<dyn AsyncStream + Send + Sync>>;
 
 impl Pipe {
     async fn open(node: &Node) -> RedisResult<Self> {
@@ -100,32 +116,18 @@ impl Pipe {
         let opened = timeout(OPENED_WITHIN, async {
             let stream = BufReader::with_capacity(256, connect(info.addr()).await?);
             let mut pipe = Self { node: node.clone(), runtime: here(), stream };
-            pipe.log_in(info).await?;
+            for command in login(info) {
+                pipe.stream.write_all(&command.get_packed_command()).await?;
+                pipe.line().await?;
+            }
             Ok(pipe)
         });
         opened.await.unwrap_or_else(|_| Err((ErrorKind::Client, "no connection in time").into()))
     }
 
-    async fn log_in(&mut self, info: &ConnectionInfo) -> RedisResult<()> {
-        let login = info.redis_settings();
-        if let Some(password) = login.password() {
-            let mut auth = ::redis::cmd("AUTH");
-            self.ask(auth.arg(login.username()).arg(password)).await?;
-        }
-        match login.db() {
-            0 => Ok(()),
-            db => self.ask(::redis::cmd("SELECT").arg(db)).await,
-        }
-    }
-
-    async fn ask(&mut self, command: &Cmd) -> RedisResult<()> {
-        self.stream.write_all(&command.get_packed_command()).await?;
-        self.answer().await
-    }
-
-    async fn set(&mut self, set: &Set) -> RedisResult<()> {
-        let (head, tail) = set.ends();
-        let pieces = set.value.iter().map(|piece| &piece[..]);
+    async fn write(&mut self, write: &Write) -> RedisResult<()> {
+        let (head, tail, lines) = write.ends();
+        let pieces = write.bytes.iter().map(|piece| &piece[..]);
         let all = [head.as_bytes()].into_iter().chain(pieces).chain([tail.as_bytes()]);
         let mut slices: Vec<IoSlice<'_>> = all.map(IoSlice::new).collect();
         let mut left = &mut slices[..];
@@ -135,18 +137,42 @@ impl Pipe {
                 written => IoSlice::advance_slices(&mut left, written),
             }
         }
-        self.answer().await
+        for _ in 0..lines {
+            self.line().await?;
+        }
+        Ok(())
     }
 
-    /// `+OK`, or an error: what is sent here is answered in one line.
-    async fn answer(&mut self) -> RedisResult<()> {
+    /// A line of an answer, or the error that it is.
+    async fn line(&mut self) -> RedisResult<()> {
         let mut line = Vec::new();
         self.stream.read_until(b'\n', &mut line).await?;
-        ::redis::parse_redis_value(&line)?.extract_error().map(drop)
+        match line.first() {
+            // How many answers follow.
+            Some(b'*') => Ok(()),
+            _ => ::redis::parse_redis_value(&line)?.extract_error().map(drop),
+        }
     }
 }
 
-async fn connect(address: &ConnectionAddr) -> RedisResult<Pin<Box<dyn AsyncStream + Send + Sync>>> {
+/// What is asked first on a new connection.
+pub(super) fn login(info: &ConnectionInfo) -> Vec<Cmd> {
+    let (login, mut commands) = (info.redis_settings(), Vec::new());
+    if let Some(password) = login.password() {
+        let mut auth = ::redis::cmd("AUTH");
+        auth.arg(login.username()).arg(password);
+        commands.push(auth);
+    }
+    if login.db() != 0 {
+        let mut select = ::redis::cmd("SELECT");
+        select.arg(login.db());
+        commands.push(select);
+    }
+    commands
+}
+
+/// A connection without TLS, nothing said yet.
+pub(super) async fn connect(address: &ConnectionAddr) -> RedisResult<Stream> {
     match address {
         ConnectionAddr::Tcp(host, port) => {
             let stream = TcpStream::connect((&**host, *port)).await?;
@@ -155,6 +181,6 @@ async fn connect(address: &ConnectionAddr) -> RedisResult<Pin<Box<dyn AsyncStrea
         }
         ConnectionAddr::Unix(path) => Ok(Box::pin(UnixStream::connect(path).await?)),
         // TLS copies every byte anyway.
-        _ => Err((ErrorKind::Client, "only links speak TLS").into()),
+        _ => Err((ErrorKind::Client, "only the driver speaks TLS").into()),
     }
 }

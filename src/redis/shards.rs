@@ -7,17 +7,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use ::redis::aio::MultiplexedConnection;
-use ::redis::{Arg, Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
+use ::redis::{Arg, Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
 use futures_util::future::try_join_all;
 use tokio::runtime::{self, Handle};
 
 use super::acks::Acks;
 use super::cluster::Cluster;
-use super::link::Link;
-use super::pipe::{Pipes, Set};
-use super::script::{self, Call};
-use super::topology::{Node, Topology};
+use super::link::{Link, pipeline};
+use super::pipe::{Pipes, Write};
+use super::script::{self, Call, Script};
+use super::topology::Topology;
 use super::{ANSWER_WITHIN, BULK_WITHIN, Failure};
 
 /// A call whose slot is being moved is repeated for so long: what needs several keys works again once all have arrived.
@@ -52,16 +51,11 @@ pub(super) enum Kind {
 }
 
 impl Shard {
-    /// Connects in the background, so many times for each kind; `first` is a connection that is there already.
-    pub(super) fn new(
-        topology: Topology,
-        links: (usize, usize),
-        acks: u32,
-        first: Option<(Node, MultiplexedConnection)>,
-    ) -> Arc<Self> {
+    /// Connects in the background, so many times for each kind.
+    pub(super) fn new(topology: Topology, links: (usize, usize), acks: u32) -> Arc<Self> {
         Arc::new(Self {
-            ledger: Pool::new(&topology, links.0, ANSWER_WITHIN, first),
-            bulk: Pool::new(&topology, links.1, BULK_WITHIN, None),
+            ledger: Pool::new(&topology, links.0, ANSWER_WITHIN),
+            bulk: Pool::new(&topology, links.1, BULK_WITHIN),
             pipes: Pipes::default(),
             acks: (acks > 0).then(|| Acks::new(topology.clone(), acks)),
             topology,
@@ -126,25 +120,38 @@ impl Shards {
         }
     }
 
-    /// Sets a value: through a pipe where that goes, or else by a link, which knows what to do about the rest. An answer that does
-    /// not come is not asked for twice.
-    pub(super) async fn set(&self, set: Set) -> RedisResult<()> {
-        let shard = Way::to(self, set.key.as_bytes())?.shard;
+    /// Writes bytes: through a pipe where that goes, or else by a link, which knows what to do about the rest: all of a value as it is, a part
+    /// of one by `script`. An answer that does not come is not asked for twice.
+    pub(super) async fn write(&self, write: Write, script: &Script) -> RedisResult<()> {
+        let shard = Way::to(self, write.key.as_bytes())?.shard;
         if let Some(node) = shard.link(Kind::Bulk).node() {
-            match shard.pipes.set(&node, &set).await {
+            match shard.pipes.write(&node, &write).await {
                 Err(error) if !error.is_timeout() => {}
                 result => return result,
             }
         }
-        self.query(Kind::Bulk, &set.command()).await.map(drop)
+        let written = match write.at {
+            None => self.query(Kind::Bulk, &write.command()).await,
+            Some(at) => {
+                let call = script.call(&[&write.key], write.length() + 64).arg(write.expires_at).arg(at);
+                self.run(Kind::Bulk, &call.pieces(write.bytes)).await
+            }
+        };
+        written.map(drop)
     }
 
     /// Sends several commands: to one Redis in one round trip. In a cluster each goes by itself, for not even those about one
     /// share stay together while its slot is moved.
-    pub(super) async fn query_all(&self, kind: Kind, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
+    pub(super) async fn query_all(&self, kind: Kind, commands: &[&Cmd]) -> RedisResult<Vec<Value>> {
         match self {
-            Self::One(shard) => shard.link(kind).query_all(&pipeline(&commands)).await,
-            Self::Cluster(_) => try_join_all(commands.iter().map(|command| self.query(kind, command))).await,
+            Self::One(shard) => shard.link(kind).query_all(commands).await,
+            Self::Cluster(_) => {
+                let mut asked = Vec::with_capacity(commands.len());
+                for command in commands {
+                    asked.push(self.query(kind, command));
+                }
+                try_join_all(asked).await
+            }
         }
     }
 
@@ -157,7 +164,7 @@ impl Shards {
     }
 
     /// Sends commands about one slot, of which at least one writes, and waits for the replicas.
-    pub(super) async fn acknowledged(&self, commands: &[Cmd]) -> RedisResult<(Vec<Value>, Result<(), Failure>)> {
+    pub(super) async fn acknowledged(&self, commands: &[&Cmd]) -> RedisResult<(Vec<Value>, Result<(), Failure>)> {
         let Some(first) = commands.first() else { return Ok((Vec::new(), Ok(()))) };
         let mut way = Way::to(self, key(first))?;
         loop {
@@ -207,14 +214,14 @@ impl<'a> Way<'a> {
         Ok(())
     }
 
-    async fn acknowledged(&self, commands: &[Cmd]) -> RedisResult<(Vec<Value>, Result<(), Failure>)> {
+    async fn acknowledged(&self, commands: &[&Cmd]) -> RedisResult<(Vec<Value>, Result<(), Failure>)> {
         // A node that takes over a slot knows nothing of the keys that are still on their way: several are not asked of it.
         if self.asking && commands.len() > 1 {
             return Err((ErrorKind::Server(ServerErrorKind::TryAgain), "the keys are parted").into());
         }
         match &self.shard.acks {
             Some(acks) => acks.send(&pipeline(commands), self.asking).await,
-            None => Ok((self.shard.link(Kind::Bulk).query_all(&pipeline(commands)).await?, Ok(()))),
+            None => Ok((self.shard.link(Kind::Bulk).query_all(commands).await?, Ok(()))),
         }
     }
 }
@@ -249,17 +256,7 @@ async fn send(link: &Link, command: &Cmd, asking: bool) -> RedisResult<Value> {
         return link.query(command).await;
     }
     // In one go: on a connection that others use, too, theirs might come in between.
-    let mut both = Pipeline::with_capacity(2);
-    both.cmd("ASKING").add_command(command.clone());
-    Ok(link.query_all(&both).await?.pop().unwrap_or(Value::Nil))
-}
-
-fn pipeline(commands: &[Cmd]) -> Pipeline {
-    let mut pipeline = Pipeline::with_capacity(commands.len());
-    for command in commands {
-        pipeline.add_command(command.clone());
-    }
-    pipeline
+    Ok(link.query_all(&[&::redis::cmd("ASKING"), command]).await?.pop().unwrap_or(Value::Nil))
 }
 
 /// The first key that a command names.
@@ -293,9 +290,9 @@ struct Pool {
 }
 
 impl Pool {
-    fn new(topology: &Topology, size: usize, within: Duration, first: Option<(Node, MultiplexedConnection)>) -> Self {
+    fn new(topology: &Topology, size: usize, within: Duration) -> Self {
         let pool = Self { topology: topology.clone(), size, within, runtimes: RwLock::default() };
-        pool.make(first);
+        pool.make();
         pool
     }
 
@@ -303,16 +300,16 @@ impl Pool {
     fn link(&self) -> Arc<Link> {
         let known = || self.runtimes.read().unwrap_or_else(PoisonError::into_inner);
         let own = known().get(&here()).map(Turns::next);
-        let own = own.unwrap_or_else(|| self.make(None));
+        let own = own.unwrap_or_else(|| self.make());
         if own.is_up() {
             return own;
         }
         known().values().map(Turns::next).find(|link| link.is_up()).unwrap_or(own)
     }
 
-    fn make(&self, first: Option<(Node, MultiplexedConnection)>) -> Arc<Link> {
+    fn make(&self) -> Arc<Link> {
         let mut runtimes = self.runtimes.write().unwrap_or_else(PoisonError::into_inner);
-        runtimes.entry(here()).or_insert_with(|| Turns::new(&self.topology, self.size, self.within, first)).next()
+        runtimes.entry(here()).or_insert_with(|| Turns::new(&self.topology, self.size, self.within)).next()
     }
 }
 
@@ -328,13 +325,8 @@ struct Turns {
 }
 
 impl Turns {
-    fn new(
-        topology: &Topology,
-        size: usize,
-        within: Duration,
-        mut first: Option<(Node, MultiplexedConnection)>,
-    ) -> Self {
-        let links = (0..size).map(|_| Arc::new(Link::new(topology.clone(), within, first.take()))).collect();
+    fn new(topology: &Topology, size: usize, within: Duration) -> Self {
+        let links = (0..size).map(|_| Arc::new(Link::new(topology.clone(), within))).collect();
         Self { links, turn: AtomicUsize::new(0) }
     }
 

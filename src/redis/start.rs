@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ::redis::aio::MultiplexedConnection;
 use ::redis::io::tcp::TcpSettings;
 use ::redis::{Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError};
 use anyhow::{Context, bail, ensure};
@@ -57,8 +56,8 @@ async fn shards(settings: &Settings, patience: &mut Patience) -> anyhow::Result<
         return Ok(Shards::Cluster(Cluster::find(&nodes, settings.acks, patience).await?));
     }
     let topology = topology(&settings.server, patience).await?;
-    let first = first_connection(&topology, patience).await?;
-    Ok(Shards::One(Shard::new(topology, (LEDGER_LINKS, BULK_LINKS), settings.acks, Some(first))))
+    try_connection(&topology, patience).await?;
+    Ok(Shards::One(Shard::new(topology, (LEDGER_LINKS, BULK_LINKS), settings.acks)))
 }
 
 async fn topology(server: &Server, patience: &mut Patience) -> anyhow::Result<Topology> {
@@ -121,16 +120,10 @@ fn tcp() -> TcpSettings {
     TcpSettings::default().set_nodelay(true)
 }
 
-async fn first_connection(
-    topology: &Topology,
-    patience: &mut Patience,
-) -> anyhow::Result<(Node, MultiplexedConnection)> {
+/// Whether it can be reached and used: what is wrong is better told now than on every call.
+async fn try_connection(topology: &Topology, patience: &mut Patience) -> anyhow::Result<()> {
     loop {
-        let node = topology.node();
-        let error = match node.open(ANSWER_WITHIN).await {
-            Ok(connection) => return Ok((node, connection)),
-            Err(error) => error,
-        };
+        let Err(error) = topology.node().open(ANSWER_WITHIN).await else { return Ok(()) };
         if is_refusal(&error) {
             bail!("Redis refuses the login ({}): check its user name and password", reason(&error));
         }

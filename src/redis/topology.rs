@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, RedisError, RedisResult, ServerErrorKind,
-    Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, RedisError, RedisResult,
+    ServerErrorKind, Value,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -103,15 +103,26 @@ impl Node {
             .set_response_timeout(Some(within))
             .set_pipeline_buffer_size(1024);
         let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        // A Redis that is still loading its data accepts connections and refuses everything else.
-        let _: Value = ::redis::cmd("PING").query_async(&mut connection).await?;
-        if self.elected {
-            let role: Vec<Value> = ::redis::cmd("ROLE").query_async(&mut connection).await?;
-            if role.first() != Some(&Value::BulkString(b"master".to_vec())) {
-                return Err((ErrorKind::Client, "the node that Sentinel names is no master").into());
-            }
+        for command in self.greeting() {
+            self.believe(command.query_async(&mut connection).await?)?;
         }
         Ok(connection)
+    }
+
+    /// What a new connection is asked, and its answers are to be believed. A Redis that is still loading its data accepts
+    /// connections and refuses everything else.
+    pub(super) fn greeting(&self) -> impl Iterator<Item = Cmd> + use<> {
+        [::redis::cmd("PING")].into_iter().chain(self.elected.then(|| ::redis::cmd("ROLE")))
+    }
+
+    /// An error where the answer to a greeting is that of a node that takes no writes.
+    pub(super) fn believe(&self, answer: Value) -> RedisResult<()> {
+        match answer {
+            Value::Array(role) if role.first() != Some(&Value::BulkString(b"master".to_vec())) => {
+                Err((ErrorKind::Client, "the node that Sentinel names is no master").into())
+            }
+            _ => Ok(()),
+        }
     }
 }
 

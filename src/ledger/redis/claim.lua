@@ -2,7 +2,7 @@
 -- ARGV now claim verifier network lease_ends kept_for per_minute per_hour
 local now = tonumber(ARGV[1])
 local field = 'c' .. ARGV[2]
-local receipt = redis.call('HMGET', KEYS[2], field, 'blob')
+local receipt = redis.call('HMGET', KEYS[2], field, 'blob', 'opened')
 local had = receipt[1]
 if had then
   local _, _, ends, finished, served = claim_of(had)
@@ -30,7 +30,7 @@ local ends = tonumber(ARGV[5])
 if share[4] == '1' then
   -- The record becomes the lease's: the share is gone in this very step, and nothing is copied.
   redis.call('RENAME', KEYS[1], KEYS[3])
-  redis.call('DEL', KEYS[4], KEYS[5])
+  if receipt[3] or share[2] == '1' then redis.call('DEL', KEYS[4], KEYS[5]) end
 else
   redis.call('PEXPIREAT', KEYS[1], share[3])
   redis.call('HINCRBY', KEYS[1], 'left', -1)
@@ -38,13 +38,13 @@ else
   if share[8] == '0' then redis.call('HSET', KEYS[3], 'inline', redis.call('HGET', KEYS[1], 'inline')) end
 end
 redis.call('PEXPIREAT', KEYS[3], ARGV[5])
-local keep = ends
+local keep = math.max(ends, tonumber(share[3]))
 if share[5] == '1' then
   redis.call('HSET', KEYS[2], field, '1 ' .. ARGV[1] .. ' ' .. ARGV[5] .. ' 0 0', 'granted', 1)
 else
-  local kept = tonumber(redis.call('HGET', KEYS[2], 'kept') or 0)
-  keep = math.max(ends, kept, tonumber(share[3]))
+  keep = math.max(keep, tonumber(redis.call('HGET', KEYS[2], 'kept') or 0))
   redis.call('HSET', KEYS[2], field, claim_text(granted, ARGV[1], ends, 0, 0), 'granted', granted, 'kept', keep)
 end
-redis.call('PEXPIREAT', KEYS[2], keep + ARGV[6])
+-- As it was published, the receipt is kept for so long after the expiry.
+if keep > tonumber(share[3]) then redis.call('PEXPIREAT', KEYS[2], keep + ARGV[6]) end
 return { 'ok', 0, share[6], share[7], share[8], share[9], ARGV[5], 0 }

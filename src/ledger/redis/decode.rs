@@ -51,10 +51,7 @@ impl Reply {
     }
 
     pub(super) fn optional(&mut self) -> Option<Bytes> {
-        match self.0.next() {
-            Some(Value::BulkString(bytes)) => Some(bytes.into()),
-            _ => None,
-        }
+        self.0.next().and_then(bytes_of)
     }
 
     /// A receipt; `None` where there is none.
@@ -218,6 +215,14 @@ fn claim_ended(claim: &Claim, now: Timestamp) -> Error {
 pub(super) fn scored(answer: Value) -> Vec<(ShareId, i64)> {
     let pairs: Vec<(String, f64)> = ::redis::from_redis_value(answer).unwrap_or_default();
     pairs.into_iter().filter_map(|(id, score)| Some((id.parse().ok()?, score as i64))).collect()
+}
+
+/// The bytes of an answer that has some.
+pub(super) fn bytes_of(answer: Value) -> Option<Bytes> {
+    match answer {
+        Value::BulkString(bytes) => Some(bytes.into()),
+        _ => None,
+    }
 }
 
 pub(super) fn misread() -> Error {

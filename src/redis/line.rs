@@ -1,0 +1,236 @@
+//! A connection that many calls of one thread share: what they ask in one turn of the thread goes out in one write, and the answers come in
+//! one read.
+//!
+//! The driver's connection writes each call by itself, wakes and sets a timer for each, and copies what it reads once more: a call by it
+//! costs twice as much. It is left with TLS.
+
+use std::collections::VecDeque;
+use std::io;
+use std::mem;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use ::redis::{Cmd, RedisError, RedisResult, Value};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, Sleep, timeout};
+use tokio_util::io::{poll_read_buf, poll_write_buf};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::answers::Answers;
+use super::pipe::{Stream, connect, login};
+use super::topology::{Node, OPENED_WITHIN};
+
+/// Of a buffer for what goes out, so much stays when it is empty.
+const KEPT: usize = 64 * 1024;
+
+/// A connection; clones are the same one. Dropped with the last of them.
+#[derive(Clone)]
+pub(super) struct Line {
+    state: Arc<Mutex<State>>,
+    _driver: Arc<AbortOnDropHandle<()>>,
+}
+
+/// What callers and the driver have in common.
+#[derive(Default)]
+struct State {
+    /// What is not yet on its way.
+    out: Vec<u8>,
+    /// Whom the answers belong to, in order.
+    asked: VecDeque<Asked>,
+    /// The driver, where it waits.
+    driver: Option<Waker>,
+    /// Why nothing can be asked any more.
+    over: Option<RedisError>,
+}
+
+struct Asked {
+    since: Instant,
+    /// How many answers belong to it, and those that came.
+    wanted: usize,
+    answers: Vec<Value>,
+    to: oneshot::Sender<RedisResult<Vec<Value>>>,
+}
+
+impl Line {
+    /// Connects, to a node that takes writes; each answer may take as long as `within`. Where it takes longer, or where the node is left, all
+    /// that was asked fails, and whatever is asked from then on.
+    pub(super) async fn open(node: &Node, within: Duration) -> RedisResult<Self> {
+        let opened = timeout(OPENED_WITHIN, async {
+            let line = Self::over(connect(node.info().addr()).await?, node.clone(), within);
+            for command in login(node.info()) {
+                line.query(&command).await?;
+            }
+            for command in node.greeting() {
+                node.believe(line.query(&command).await?)?;
+            }
+            Ok(line)
+        });
+        opened.await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
+    }
+
+    fn over(stream: Stream, node: Node, within: Duration) -> Self {
+        let state = Arc::<Mutex<State>>::default();
+        let driver = Driver {
+            stream,
+            within,
+            state: Arc::clone(&state),
+            sending: io::Cursor::default(),
+            gathered: false,
+            answers: Answers::default(),
+            late: Box::pin(tokio::time::sleep(within)),
+        };
+        let drive = async move {
+            let state = Arc::clone(&driver.state);
+            let error = tokio::select! {
+                error = driver => error,
+                () = node.left() => io::Error::from(io::ErrorKind::ConnectionAborted).into(),
+            };
+            let asked = {
+                let mut state = lock(&state);
+                state.over = Some(error.clone());
+                mem::take(&mut state.asked)
+            };
+            asked.into_iter().for_each(|asked| drop(asked.to.send(Err(error.clone()))));
+        };
+        Self { state, _driver: Arc::new(AbortOnDropHandle::new(tokio::spawn(drive))) }
+    }
+
+    /// Sends one command.
+    pub(super) async fn query(&self, command: &Cmd) -> RedisResult<Value> {
+        let answers = self.ask(&[command])?;
+        answered(answers).await?.pop().unwrap_or(Value::Nil).extract_error()
+    }
+
+    /// Sends several commands. The first error among the answers counts for all.
+    pub(super) async fn query_all(&self, commands: &[&Cmd]) -> RedisResult<Vec<Value>> {
+        let answers = self.ask(commands)?;
+        answered(answers).await?.into_iter().map(Value::extract_error).collect()
+    }
+
+    fn ask(&self, commands: &[&Cmd]) -> RedisResult<oneshot::Receiver<RedisResult<Vec<Value>>>> {
+        let (to, answers) = oneshot::channel();
+        let mut state = lock(&self.state);
+        if let Some(error) = &state.over {
+            return Err(error.clone());
+        }
+        commands.iter().for_each(|command| command.write_packed_command(&mut state.out));
+        let wanted = commands.len();
+        state.asked.push_back(Asked { since: Instant::now(), wanted, answers: Vec::with_capacity(wanted), to });
+        let driver = state.driver.take();
+        drop(state);
+        driver.into_iter().for_each(Waker::wake);
+        Ok(answers)
+    }
+}
+
+async fn answered(answers: oneshot::Receiver<RedisResult<Vec<Value>>>) -> RedisResult<Vec<Value>> {
+    answers.await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::BrokenPipe).into()))
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes what was asked, and hands out what is answered. Resolves to why it can't any more.
+struct Driver {
+    stream: Stream,
+    within: Duration,
+    state: Arc<Mutex<State>>,
+    sending: io::Cursor<Vec<u8>>,
+    /// Whether those who were ready when the first one asked have had their turn to ask too.
+    gathered: bool,
+    answers: Answers,
+    /// When it has to be looked whether an answer is late.
+    late: Pin<Box<Sleep>>,
+}
+
+impl Driver {
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<RedisError> {
+        loop {
+            while let Some(answer) = match self.answers.next() {
+                Ok(answer) => answer,
+                Err(error) => return Poll::Ready(error),
+            } {
+                self.hand_out(answer);
+            }
+            let stream = self.stream.as_mut();
+            let read = match self.answers.room() {
+                (buffer, None) => poll_read_buf(stream, cx, buffer),
+                (buffer, Some(most)) => poll_read_buf(stream, cx, &mut bytes::BufMut::limit(buffer, most)),
+            };
+            match ready!(read) {
+                Ok(0) => return Poll::Ready(io::Error::from(io::ErrorKind::BrokenPipe).into()),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(error.into()),
+            }
+        }
+    }
+
+    fn hand_out(&self, answer: Value) {
+        let mut state = lock(&self.state);
+        let Some(asked) = state.asked.front_mut() else { return };
+        asked.answers.push(answer);
+        if asked.answers.len() >= asked.wanted
+            && let Some(Asked { answers, to, .. }) = state.asked.pop_front()
+        {
+            drop(state);
+            // Whoever asked may have gone.
+            let _ = to.send(Ok(answers));
+        }
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>) -> Poll<RedisError> {
+        loop {
+            if self.sending.position() == self.sending.get_ref().len() as u64 {
+                self.sending.set_position(0);
+                self.sending.get_mut().clear();
+                self.sending.get_mut().shrink_to(KEPT);
+                let mut state = lock(&self.state);
+                if state.out.is_empty() {
+                    return Poll::Pending;
+                }
+                if !mem::replace(&mut self.gathered, true) {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                self.gathered = false;
+                mem::swap(&mut state.out, self.sending.get_mut());
+            }
+            match ready!(poll_write_buf(self.stream.as_mut(), cx, &mut self.sending)) {
+                Ok(0) => return Poll::Ready(io::Error::from(io::ErrorKind::WriteZero).into()),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(error.into()),
+            }
+        }
+    }
+
+    /// Resolves once an answer is late. One timer for all: it is set anew when it fires.
+    fn watch(&mut self, cx: &mut Context<'_>) -> Poll<RedisError> {
+        while self.late.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            let first = lock(&self.state).asked.front().map_or(now, |asked| asked.since);
+            if first + self.within <= now {
+                return Poll::Ready(io::Error::from(io::ErrorKind::TimedOut).into());
+            }
+            self.late.as_mut().reset(first + self.within);
+        }
+        Poll::Pending
+    }
+}
+
+impl Future for Driver {
+    type Output = RedisError;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<RedisError> {
+        let this = self.get_mut();
+        lock(&this.state).driver = Some(cx.waker().clone());
+        for step in [Self::read, Self::write, Self::watch] {
+            if let Poll::Ready(error) = step(this, cx) {
+                return Poll::Ready(error);
+            }
+        }
+        Poll::Pending
+    }
+}
