@@ -41,7 +41,7 @@ const LEDGER_LINKS: usize = 1;
 const BULK_LINKS: usize = 2;
 /// Both for each thread and each master of a cluster.
 const CLUSTER_LINKS: (usize, usize) = (1, 1);
-/// Chunks that all writers together have under way, each in a pipe of its own; where only links go, the driver holds each three times.
+/// Chunks that all writers together have under way, each in a pipe of its own; where only links go, each is held twice more.
 const CHUNKS_UNDER_WAY: usize = 6;
 
 /// Where Redis is, and what may be kept in it.

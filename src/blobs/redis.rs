@@ -25,7 +25,7 @@ use crate::share::{ShareId, Timestamp};
 const CHUNK: u64 = 512 * 1024 - 64;
 /// Pieces that one reader has under way or waiting.
 const READS_AHEAD: usize = 2;
-/// Pieces grow to this part of what was read before, up to whole chunks.
+/// Pieces grow to this part of what was read before, up to whole chunks: each costs a trip to Redis.
 const GROWTH: u64 = 8;
 /// Fewer bytes than this are copied: while they wait for the rest of a chunk, they would keep the whole buffer that they came in.
 const FEW: usize = 64 * 1024;

@@ -1,8 +1,7 @@
-//! A connection that many calls of one thread share: what they ask in one turn of the thread goes out in one write, and the answers come in
-//! one read.
+//! A connection that many calls of one thread share: what they ask in one turn of the thread goes out in one write, and their answers come
+//! in one read.
 //!
-//! The driver's connection writes each call by itself, wakes and sets a timer for each, and copies what it reads once more: a call by it
-//! costs twice as much. It is left with TLS.
+//! The driver's connection writes 8 KiB at a time, sets a timer for each call, and copies what it reads once more. It is left with TLS.
 
 use std::collections::VecDeque;
 use std::io;
@@ -77,7 +76,6 @@ impl Line {
             within,
             state: Arc::clone(&state),
             sending: io::Cursor::default(),
-            gathered: false,
             answers: Answers::default(),
             late: Box::pin(tokio::time::sleep(within)),
         };
@@ -139,8 +137,6 @@ struct Driver {
     within: Duration,
     state: Arc<Mutex<State>>,
     sending: io::Cursor<Vec<u8>>,
-    /// Whether those who were ready when the first one asked have had their turn to ask too.
-    gathered: bool,
     answers: Answers,
     /// When it has to be looked whether an answer is late.
     late: Pin<Box<Sleep>>,
@@ -191,11 +187,6 @@ impl Driver {
                 if state.out.is_empty() {
                     return Poll::Pending;
                 }
-                if !mem::replace(&mut self.gathered, true) {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                self.gathered = false;
                 mem::swap(&mut state.out, self.sending.get_mut());
             }
             match ready!(poll_write_buf(self.stream.as_mut(), cx, &mut self.sending)) {
