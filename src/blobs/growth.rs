@@ -4,7 +4,11 @@ use std::time::Instant;
 
 /// Bytes that are read at once for somebody slow: each of a thousand holds as many.
 pub(super) const LEAST: u64 = 16 * 1024;
-/// A piece is no more than its reader took in so many seconds, on the average: so all readers together hold no more than they take in that time.
+/// Bytes in a second, below which a reader is slow.
+const SLOW: f64 = 1e6;
+/// Who is quick gets pieces so much larger,
+const QUICK: u64 = 8;
+/// but no more than it took in so many seconds: all readers together hold little more than they take in that time.
 const AHEAD: f64 = 0.004;
 
 /// The sizes of one reader's pieces.
@@ -17,16 +21,19 @@ pub(super) struct Growth {
 
 impl Growth {
     /// For a reader who begins at `start` now. Pieces grow to a `part`th of what was read before, so that they are still small when
-    /// the kernel has taken all that it takes for somebody slow; and up to `most` bytes.
+    /// the kernel has taken all that it takes for somebody slow; sooner for somebody quick; and up to `most` bytes.
     pub(super) fn new(start: u64, part: u64, most: u64) -> Self {
         Self { start, begun: Instant::now(), part, most }
     }
 
     /// Bytes of the piece that begins at `at`: a power of two, so that the memory of one fits the next, or `most`.
     pub(super) fn at(&self, at: u64) -> u64 {
-        let before = at - self.start;
-        let taken = before as f64 / self.begun.elapsed().as_secs_f64() * AHEAD;
-        let grown = (before / self.part).min(taken as u64).max(LEAST);
+        let (before, seconds) = (at - self.start, self.begun.elapsed().as_secs_f64());
+        if (before as f64) < seconds * SLOW {
+            return LEAST;
+        }
+        let quick = (before * QUICK / self.part).min((before as f64 / seconds * AHEAD) as u64);
+        let grown = quick.max(before / self.part).max(LEAST);
         if grown >= self.most { self.most } else { 1 << grown.ilog2() }
     }
 }
@@ -37,22 +44,25 @@ mod tests {
 
     use super::*;
 
+    /// The sizes after so many bytes, for a reader who began so many seconds ago.
+    fn sizes<const N: usize>(seconds: u64, before: [u64; N]) -> [u64; N] {
+        let begun = Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
+        let growth = Growth { begun, ..Growth::new(5, 80, 1_000_000) };
+        before.map(|before| growth.at(5 + before))
+    }
+
     #[test]
-    fn pieces_grow_for_who_is_quick() {
-        let growth = Growth::new(5, 100, 1_000_000);
-        for (before, bytes) in
-            [(0, LEAST), (1, LEAST), (3_300_000, 32_768), (7_000_000, 65_536), (100_000_000, 1_000_000)]
-        {
-            assert_eq!(growth.at(5 + before), bytes, "after {before}");
-        }
+    fn pieces_grow_at_once_for_who_is_quick() {
+        assert_eq!(sizes(0, [0, 1, 330_000, 700_000, 10_000_000]), [LEAST, LEAST, 32_768, 65_536, 1_000_000]);
+    }
+
+    #[test]
+    fn pieces_grow_later_for_who_takes_a_while() {
+        assert_eq!(sizes(1, [1_300_000, 3_000_000, 6_000_000, 80_000_000]), [LEAST, 32_768, 65_536, 1_000_000]);
     }
 
     #[test]
     fn pieces_are_small_for_who_is_slow() {
-        let begun = Instant::now().checked_sub(Duration::from_secs(10)).unwrap();
-        let growth = Growth { begun, ..Growth::new(0, 100, 1_000_000) };
-        assert_eq!(growth.at(30_000_000), LEAST);
-        assert_eq!(growth.at(200_000_000), 65_536);
-        assert_eq!(growth.at(5_000_000_000), 1_000_000);
+        assert_eq!(sizes(60, [50_000_000, 500_000_000]), [LEAST, 1_000_000]);
     }
 }

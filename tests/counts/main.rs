@@ -114,7 +114,7 @@ fn system_calls_of_a_large_embedded_share() {
 
 #[test]
 fn system_calls_of_a_large_share_in_redis() {
-    let bounds = [[roughly(8.5), roughly(15.0)], [roughly(28.2), roughly(33.0)]];
+    let bounds = [[roughly(8.0), roughly(11.4)], [roughly(13.2), roughly(19.4)]];
     check_bulk("Redis", &bulk(Some(&in_memory())), &bounds);
 }
 
