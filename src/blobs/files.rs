@@ -79,7 +79,7 @@ impl Blobs for Files {
     async fn read(&self, id: &ShareId, range: Range<u64>) -> Result<Pieces> {
         let path = self.path(id);
         let file = blocking(move || File::open(path)).await?;
-        let growth = Growth::new(range.start, GROWTH, PIECE as u64);
+        let growth = Growth::new(range.start, (GROWTH, GROWTH), PIECE as u64);
         let reader = FileReader { file: Arc::new(file), range, growth, pace: Pace::default() };
         Ok(stream::try_unfold(reader, FileReader::next).boxed())
     }

@@ -6,9 +6,7 @@ use std::time::Instant;
 pub(super) const LEAST: u64 = 16 * 1024;
 /// Bytes in a second, below which a reader is slow.
 const SLOW: f64 = 1e6;
-/// Who is quick gets pieces so much larger,
-const QUICK: u64 = 8;
-/// but no more than it took in so many seconds: all readers together hold little more than they take in that time.
+/// Who is quick gets larger pieces, but no more than it took in so many seconds.
 const AHEAD: f64 = 0.004;
 
 /// The sizes of one reader's pieces.
@@ -16,14 +14,15 @@ pub(super) struct Growth {
     start: u64,
     begun: Instant,
     part: u64,
+    quick: u64,
     most: u64,
 }
 
 impl Growth {
     /// For a reader who begins at `start` now. Pieces grow to a `part`th of what was read before, so that they are still small when
-    /// the kernel has taken all that it takes for somebody slow; sooner for somebody quick; and up to `most` bytes.
-    pub(super) fn new(start: u64, part: u64, most: u64) -> Self {
-        Self { start, begun: Instant::now(), part, most }
+    /// the kernel has taken all that it takes for somebody slow; for somebody quick to a `quick`th; and up to `most` bytes.
+    pub(super) fn new(start: u64, (part, quick): (u64, u64), most: u64) -> Self {
+        Self { start, begun: Instant::now(), part, quick, most }
     }
 
     /// Bytes of the piece that begins at `at`: a power of two, so that the memory of one fits the next, or `most`.
@@ -32,7 +31,7 @@ impl Growth {
         if (before as f64) < seconds * SLOW {
             return LEAST;
         }
-        let quick = (before * QUICK / self.part).min((before as f64 / seconds * AHEAD) as u64);
+        let quick = (before / self.quick).min((before as f64 / seconds * AHEAD) as u64);
         let grown = quick.max(before / self.part).max(LEAST);
         if grown >= self.most { self.most } else { 1 << grown.ilog2() }
     }
@@ -47,7 +46,7 @@ mod tests {
     /// The sizes after so many bytes, for a reader who began so many seconds ago.
     fn sizes<const N: usize>(seconds: u64, before: [u64; N]) -> [u64; N] {
         let begun = Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
-        let growth = Growth { begun, ..Growth::new(5, 80, 1_000_000) };
+        let growth = Growth { begun, ..Growth::new(5, (80, 10), 1_000_000) };
         before.map(|before| growth.at(5 + before))
     }
 

@@ -25,8 +25,8 @@ use crate::share::{ShareId, Timestamp};
 const CHUNK: u64 = 512 * 1024 - 64;
 /// Pieces that one reader has under way or waiting.
 const READS_AHEAD: usize = 2;
-/// Pieces grow to this part of what was read before, up to whole chunks.
-const GROWTH: u64 = 64;
+/// Pieces grow to this part of what was read before, or, for who is quick, to this one, up to whole chunks: each costs a trip to Redis.
+const GROWTH: (u64, u64) = (64, 8);
 /// Fewer bytes than this are copied: while they wait for the rest of a chunk, they would keep the whole buffer that they came in.
 const FEW: usize = 64 * 1024;
 /// Chunks freed, or kept, in one round trip.
