@@ -2,7 +2,7 @@
 //!
 //! Of each part a note is made, durably, before it is handed on (docs/sealing.md, "A writer never seals two plaintexts…").
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::mpsc as blocking;
 use std::thread::{self, JoinHandle};
 
@@ -19,10 +19,10 @@ use crate::share::Digest;
 pub(super) const RECORDS: u64 = 12;
 /// Its bytes, but for the first, which has the manifest before them.
 const PART: usize = RECORDS as usize * RECORD;
-/// Parts of one request at the most. They are held until the server has them.
-pub(super) const AT_ONCE: u64 = 4;
-/// Parts that are held, and one that is sealed meanwhile.
-const BUFFERS: u64 = AT_ONCE + 1;
+/// Parts that are held at the most, and one that is sealed meanwhile.
+const BUFFERS: u64 = HELD + 1;
+/// Parts of a stream that are held until the server has them: they can't be read again.
+pub(super) const HELD: u64 = 4;
 
 /// Why there is no next part.
 #[derive(Debug, Clone)]
@@ -217,6 +217,13 @@ impl Ahead {
     pub(super) async fn next(&mut self) -> Result<Part, Broken> {
         let ended = || Err(Failure::other("the sealing thread has ended").into());
         self.ready.recv().await.unwrap_or_else(ended)
+    }
+
+    /// Takes back the buffers of parts that left whole, but for the last: they could be sealed again.
+    pub(super) fn reclaim(&self, parts: &mut VecDeque<Part>) {
+        while parts.len() > 1 && parts.front().is_some_and(|part| part.bytes.is_unique()) {
+            parts.pop_front().into_iter().for_each(|part| self.recycle(part));
+        }
     }
 
     /// The server has the part: its buffer may be used again.
