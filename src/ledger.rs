@@ -301,7 +301,7 @@ pub trait Ledger: Send + Sync + 'static {
     /// Counts a look at the receive page of a waiting share; says whether there is one. An unknown id leaves no trace.
     async fn hit(&self, id: &ShareId, now: Timestamp) -> Result<bool>;
 
-    /// Up to 100 shares whose bytes may be freed, and what they came to.
+    /// Up to 100 shares whose bytes may be freed for certain (see [`Ledger::confirm`]), and what they came to.
     async fn due(&self, now: Timestamp) -> Result<Vec<(ShareId, Ended)>>;
 
     /// The share's bytes are gone from the blobs. `true` for the first to say so.

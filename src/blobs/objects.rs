@@ -16,12 +16,12 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::aws::AmazonS3;
 use object_store::client::{HttpError, HttpErrorKind};
 use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedListStore};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ListResult, ObjectStore, ObjectStoreExt};
 use tokio::sync::Semaphore;
 
 use self::extent::{Extent, Part, cover};
@@ -77,18 +77,15 @@ impl Objects {
     async fn extents(&self, id: &ShareId, range: &Range<u64>) -> Result<Vec<Extent>> {
         let folder = self.shelf.folder(id);
         let before = range.start.checked_sub(OBJECT).map(|from| format!("{folder}{from:012x}"));
-        let mut options = PaginatedListOptions { offset: before, ..Default::default() };
-        let mut extents = Vec::new();
-        loop {
-            let page = self.shelf.list(&folder, options.clone()).await?;
-            extents.extend(page.result.objects.iter().filter_map(Extent::of));
-            options.page_token = page.page_token;
-            // Names are listed in their order: what follows begins behind the range.
-            let enough = extents.last().is_some_and(|last| last.from >= range.end);
-            if enough || options.page_token.is_none() {
-                return Ok(extents);
-            }
+        let mut pages = self.shelf.pages(&folder, PaginatedListOptions { offset: before, ..Default::default() });
+        let mut extents: Vec<Extent> = Vec::new();
+        // Names are listed in their order: what follows the range is of no interest.
+        while extents.last().is_none_or(|last| last.from < range.end)
+            && let Some(page) = pages.try_next().await?
+        {
+            extents.extend(page.objects.iter().filter_map(Extent::of));
         }
+        Ok(extents)
     }
 }
 
@@ -99,6 +96,21 @@ impl Shelf {
 
     async fn list(&self, folder: &str, options: PaginatedListOptions) -> Result<PaginatedListResult> {
         self.bucket.list_paginated(Some(folder), options).await.map_err(failure)
+    }
+
+    /// All that [`Shelf::list`] gives, a page at a time.
+    fn pages(&self, folder: &str, options: PaginatedListOptions) -> BoxStream<'_, Result<ListResult>> {
+        let folder = folder.to_owned();
+        let next = move |options: Option<PaginatedListOptions>| {
+            let folder = folder.clone();
+            async move {
+                let Some(options) = options else { return Ok(None) };
+                let page = self.list(&folder, options.clone()).await?;
+                let next = page.page_token.map(|token| PaginatedListOptions { page_token: Some(token), ..options });
+                Ok(Some((page.result, next)))
+            }
+        };
+        stream::try_unfold(Some(options), next).boxed()
     }
 
     /// Some bytes of an object, in one answer.
@@ -142,10 +154,9 @@ impl Blobs for Objects {
 
     async fn free(&self, id: &ShareId, _reached: u64) -> Result<()> {
         let folder = self.shelf.folder(id);
-        let mut options = PaginatedListOptions::default();
-        loop {
-            let page = self.shelf.list(&folder, options.clone()).await?;
-            let names: Vec<_> = page.result.objects.into_iter().map(|object| Ok(object.location)).collect();
+        let mut pages = self.shelf.pages(&folder, PaginatedListOptions::default());
+        while let Some(page) = pages.try_next().await? {
+            let names: Vec<_> = page.objects.into_iter().map(|object| Ok(object.location)).collect();
             let freed = self.shelf.bucket.delete_stream(stream::iter(names).boxed());
             // One that another has just freed is no failure.
             let failed = |error| async move {
@@ -155,11 +166,8 @@ impl Blobs for Objects {
                 }
             };
             freed.map_ok(drop).or_else(failed).try_for_each(|()| async { Ok(()) }).await?;
-            options.page_token = page.page_token;
-            if options.page_token.is_none() {
-                return Ok(());
-            }
         }
+        Ok(())
     }
 
     async fn room(&self, bytes: u64) -> Result<()> {
@@ -168,18 +176,13 @@ impl Blobs for Objects {
     }
 
     async fn all(&self) -> Result<Vec<ShareId>> {
+        let folders = PaginatedListOptions { delimiter: Some(Cow::Borrowed("/")), ..Default::default() };
+        let mut pages = self.shelf.pages(&self.shelf.home, folders);
         let mut ids = Vec::new();
-        let mut options = PaginatedListOptions { delimiter: Some(Cow::Borrowed("/")), ..Default::default() };
-        loop {
-            let page = self.shelf.list(&self.shelf.home, options.clone()).await?;
-            ids.extend(
-                page.result.common_prefixes.iter().filter_map(|folder| folder.filename()?.parse::<ShareId>().ok()),
-            );
-            options.page_token = page.page_token;
-            if options.page_token.is_none() {
-                return Ok(ids);
-            }
+        while let Some(page) = pages.try_next().await? {
+            ids.extend(page.common_prefixes.iter().filter_map(|folder| folder.filename()?.parse::<ShareId>().ok()));
         }
+        Ok(ids)
     }
 
     async fn written(&self, id: &ShareId) -> Result<Option<Timestamp>> {

@@ -26,6 +26,8 @@ use crate::http::{Drained, Peer};
 const HEAD: Duration = Duration::from_secs(30);
 /// What a connection reads at once, and the most that a request's head may have: half of it takes an upload a fifth more CPU.
 const BUFFER: usize = 512 * 1024;
+/// Where more connections than these share a thread, each reads half as much at once: together they would hold too much.
+const FEW: usize = 4;
 /// Files and other things that are no connections.
 const RESERVED_FILES: u64 = 512;
 const CONNECTIONS: u64 = 60_000;
@@ -37,7 +39,7 @@ where
 {
     let (tasks, places) = (TaskTracker::new(), Arc::new(Semaphore::new(places())));
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(BUFFER);
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD);
     loop {
         let accepted = tokio::select! {
             accepted = async {
@@ -58,10 +60,11 @@ where
         // Without it an answer in two writes waits 40 ms for the client's acknowledgement (Nagle, RFC 896).
         let _ = stream.set_nodelay(true);
         let Ok(stream) = stream.into_std() else { continue };
-        let (http, server, stopping) = (http.clone(), server.clone(), stopping.clone());
-        workers.spawn(&tasks, async move {
+        let (mut http, server, stopping) = (http.clone(), server.clone(), stopping.clone());
+        workers.spawn(&tasks, |others| async move {
             let _place = place;
             let Ok(stream) = TcpStream::from_std(stream) else { return };
+            http.max_buf_size(if others < FEW { BUFFER } else { BUFFER / 2 });
             let drained = Drained::new();
             let wire = TokioIo::new(Wire::new(stream, drained.clone()));
             let service = service_fn(move |mut request: Request<Incoming>| {

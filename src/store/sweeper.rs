@@ -1,13 +1,12 @@
 //! Frees, every few seconds, the bytes that nobody may read any more.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
 use super::{Result, Store, now};
-use crate::share::{ShareId, State, Timestamp, random};
+use crate::share::{State, Timestamp, random};
 
 /// A lapse, expiry or revocation frees within 60 s; this leaves room for a store that was away.
 const EVERY: Duration = Duration::from_secs(5);
@@ -62,31 +61,11 @@ async fn free_orphans(store: Arc<Store>) {
     }
 }
 
-/// What is due by a ledger that all servers believe: it has to say so once more before anything is freed.
-async fn confirmed(store: &Store) -> Result<HashSet<ShareId>> {
-    let (mut confirmed, mut doubted) = (HashSet::new(), None);
-    for (id, _) in store.ledger.due(now()).await? {
-        match store.ledger.confirm(&id).await {
-            Ok(()) => drop(confirmed.insert(id)),
-            Err(error) => doubted = Some(error),
-        }
-    }
-    if let Some(error) = doubted {
-        store.metrics.store_errors.inc();
-        tracing::warn!(%error, "not all that is due can be freed yet");
-    }
-    Ok(confirmed)
-}
-
 /// Frees all that is due. Several servers may sweep one store at once.
 async fn sweep(store: &Store) -> Result<()> {
     loop {
-        let confirmed = confirmed(store).await?;
-        if confirmed.is_empty() {
-            return Ok(());
-        }
         let mut freed = 0;
-        for (id, ended) in store.ledger.due(now()).await?.into_iter().filter(|(id, _)| confirmed.contains(id)) {
+        for (id, ended) in store.ledger.due(now()).await? {
             if let Err(error) = store.blobs.free(&id, 0).await {
                 // The others are not to wait for it.
                 store.metrics.store_errors.inc();

@@ -14,9 +14,11 @@
 //!   `declare` reserve first and give back what is refused; the others tell afterwards what is left. What a crash leaves
 //!   there counts against others until the upload's window ends, and no longer.
 
+use std::collections::HashSet;
+
 use ::redis::{Cmd, Value};
 
-use super::super::{Error, Result};
+use super::super::{Error, Ledger, Result};
 use super::decode::{self, Record};
 use super::{RedisLedger, optional};
 use crate::redis::RESERVED;
@@ -57,8 +59,32 @@ impl RedisLedger {
         Ok(self.redis.run(&call).await.map(drop)?)
     }
 
-    /// Up to [`DUE_AT_ONCE`] shares whose bytes may be freed, and what they came to.
-    pub(super) async fn overdue(&self, now: Timestamp) -> Result<Vec<(ShareId, Ended)>> {
+    /// Up to [`DUE_AT_ONCE`] shares whose bytes may be freed, and what they came to. Bytes that lie elsewhere are asked after twice: before
+    /// and after this master is known to be the one that all servers believe. [`Error::Unacknowledged`] where it is that of none.
+    pub(super) async fn due_for_certain(&self, now: Timestamp) -> Result<Vec<(ShareId, Ended)>> {
+        let mut due = self.overdue(now).await?;
+        if !self.is_doubted() {
+            return Ok(due);
+        }
+        let (mut confirmed, mut doubted) = (HashSet::new(), None);
+        for (id, _) in due.drain(..) {
+            match self.confirm(&id).await {
+                Ok(()) => drop(confirmed.insert(id)),
+                Err(error) => doubted = Some(error),
+            }
+        }
+        if !confirmed.is_empty() {
+            due = self.overdue(now).await?;
+            due.retain(|(id, _)| confirmed.contains(id));
+        }
+        match doubted {
+            Some(error) if due.is_empty() => Err(error),
+            _ => Ok(due),
+        }
+    }
+
+    /// As far as this master knows.
+    async fn overdue(&self, now: Timestamp) -> Result<Vec<(ShareId, Ended)>> {
         let mut due = Vec::new();
         // What is put off leaves the range, so that each round sees others; a few rounds are enough for one sweep.
         for _ in 0..8 {
