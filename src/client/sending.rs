@@ -66,6 +66,16 @@ struct Limits {
     /// Bytes of the next one, and of any.
     most: u64,
     ceiling: u64,
+    /// Bytes of the longest that got through.
+    passed: u64,
+}
+
+impl Limits {
+    /// What stands between took the last request for too long, of which so many bytes had left.
+    fn shorten(&mut self, left: u64) {
+        let shorter = if (1..self.ceiling).contains(&self.passed) { self.passed } else { left / 2 };
+        self.ceiling = LEAST.max(shorter);
+    }
 }
 
 /// Sends what the server does not have from `offset` on. Gives back what it was made of, once all of it is there.
@@ -81,7 +91,7 @@ pub(super) async fn send(
 ) -> Result<Parts, Broken> {
     let layout = parts.layout;
     let again = matches!(parts.source, Source::Files(_));
-    let mut limits = Limits { parts: HELD, most: u64::MAX, ceiling: u64::MAX };
+    let mut limits = Limits { parts: HELD, most: u64::MAX, ceiling: u64::MAX, passed: 0 };
     let (mut futile, mut furthest) = (0, offset);
     while futile < TRIES {
         if layout.length == Some(offset) {
@@ -126,6 +136,7 @@ impl Sending<'_> {
             match self.request(&left).await {
                 Ok(offset) => {
                     self.reached(offset)?;
+                    self.limits.passed = self.limits.passed.max(offset - from);
                     self.limits.most = self.limits.most.saturating_mul(2).min(self.limits.ceiling);
                     let longer = if begun.elapsed() < QUICK { self.limits.parts * 2 } else { HELD };
                     self.limits.parts = if self.again { longer.min(AT_ONCE) } else { HELD };
@@ -135,13 +146,15 @@ impl Sending<'_> {
                     let too_long =
                         matches!(&trouble, Trouble::Refused(problem) if foreign(problem)) && left.get() > LEAST;
                     if too_long {
-                        self.limits.ceiling = LEAST.max(left.get() / 2);
+                        self.limits.shorten(left.get());
                     } else {
                         self.wait(trouble).await?;
                     }
                     let offset = self.ask().await?;
                     // What stands between may pass on short requests only, or only those that come whole.
-                    if too_long || (left.get() > 0 && offset == from) {
+                    if too_long {
+                        self.limits.most = self.limits.ceiling;
+                    } else if left.get() > 0 && offset == from {
                         self.limits.most = LEAST.max(self.limits.ceiling.min(left.get() / 4));
                     }
                     self.limits.parts = HELD;

@@ -53,7 +53,7 @@ fn an_authority_that_is_not_known_is_told_with_what_to_do() {
         assert!(said.contains("certificate") && said.contains("--ca") && said.lines().count() == 1, "{said}");
     }
     // Nothing was taken.
-    ended(&user.run(&["receive", "--yes", "--ca", &ca, &sent.link]), 0);
+    ended(&user.run(&["receive", "--yes", "-o", "in", "--ca", &ca, &sent.link]), 0);
 }
 
 #[test]
