@@ -19,8 +19,6 @@ use crate::share::Digest;
 pub(super) const RECORDS: u64 = 12;
 /// Its bytes, but for the first, which has the manifest before them.
 const PART: usize = RECORDS as usize * RECORD;
-/// Parts that are held at the most, and one that is sealed meanwhile.
-const BUFFERS: u64 = HELD + 1;
 /// Parts of a stream that are held until the server has them: they can't be read again.
 pub(super) const HELD: u64 = 4;
 
@@ -152,8 +150,7 @@ impl Parts {
     fn seal(&mut self, index: u64, mut buffer: BytesMut) -> Result<Part, Broken> {
         let mut front = 0;
         if index == 0 {
-            // Grown, it would be twice as large.
-            buffer = BytesMut::with_capacity(self.manifest.len() + HEADER + PART);
+            buffer.clear();
             buffer.extend_from_slice(&self.manifest);
             buffer.extend_from_slice(&self.sealer.header());
             front = buffer.len();
@@ -193,9 +190,13 @@ impl Ahead {
         if let Source::Files(files) = &mut parts.source {
             files.seek(first * RECORDS * PLAIN_RECORD as u64)?;
         }
+        // Of a stream as many as are held, and one that is sealed meanwhile; else two are on their way, and two are sealed.
+        let count = HELD + u64::from(matches!(parts.source, Source::Stream(_))) + (next - first);
+        // With room for what the first has more: grown, it would be twice as large. Memory is not there until it is written to.
+        let room = parts.manifest.len() + HEADER + PART;
         let (sealed, ready) = mpsc::channel(1);
         let (free, buffers) = blocking::channel();
-        (0..BUFFERS + (next - first)).for_each(|_| _ = free.send(BytesMut::with_capacity(PART)));
+        (0..count).for_each(|_| _ = free.send(BytesMut::with_capacity(room)));
         let thread = thread::spawn(move || {
             for index in first.. {
                 let Ok(buffer) = buffers.recv() else { break };
