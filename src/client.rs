@@ -12,6 +12,7 @@ mod kept;
 mod link;
 mod parts;
 mod places;
+mod proxy;
 mod receipt;
 mod receive;
 mod retry;
@@ -22,8 +23,12 @@ mod terminal;
 mod trouble;
 mod tus;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
+use std::thread;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
 
 pub use asked::{Receipt, Receive, Send};
 pub use failure::EXITS;
@@ -45,43 +50,52 @@ pub fn receipt(asked: Receipt) -> ExitCode {
     run(receipt::run(asked))
 }
 
-/// Runs a command to its end, or until it is interrupted. One thread is enough: sealing and disks have their own.
+/// Runs a command to its end, or until it is interrupted. One thread is enough for the network and for what arrives; sealing has
+/// its own.
 fn run(command: impl Future<Output = Result<()>>) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    // A disk may keep the command's thread waiting, but nobody who wants to interrupt it.
+    let runtime = interrupts().and_then(|()| runtime());
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("onetimeshare: can't start: {error}");
             return ExitCode::FAILURE;
         }
     };
-    let terminal = terminal::Settings::now();
-    let done = runtime.block_on(async {
-        tokio::select! {
-            done = command => done,
-            () = interrupted() => {
-                terminal.restore();
-                Err(Failure::new(Exit::Interrupted, "stopped; a transfer that was under way goes on with the same command"))
-            }
-        }
-    });
+    let done = runtime.block_on(command);
     // A thread may wait for somebody to type.
     runtime.shutdown_background();
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            let _ = writeln!(std::io::stderr(), "onetimeshare: {failure}");
-            ExitCode::from(failure.exit as u8)
-        }
-    }
+    done.map_or_else(|failure| failed(&failure), |()| ExitCode::SUCCESS)
 }
 
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        },
-        Err(_) => _ = tokio::signal::ctrl_c().await,
-    }
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+fn failed(failure: &Failure) -> ExitCode {
+    let _ = writeln!(io::stderr(), "onetimeshare: {failure}");
+    ExitCode::from(failure.exit as u8)
+}
+
+/// From now on a thread waits for signals that interrupt, and ends the process as a kill would, but for a word.
+fn interrupts() -> io::Result<()> {
+    let (terminal, runtime) = (terminal::Settings::now(), runtime()?);
+    let mut signals = {
+        let _entered = runtime.enter();
+        [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?]
+    };
+    thread::spawn(move || {
+        let [terminate, interrupt] = &mut signals;
+        runtime.block_on(async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        });
+        terminal.restore();
+        let what = "stopped; a transfer that was under way goes on with the same command";
+        let _ = failed(&Failure::new(Exit::Interrupted, what));
+        std::process::exit(Exit::Interrupted as i32);
+    });
+    Ok(())
 }

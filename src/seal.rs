@@ -21,7 +21,8 @@ pub const PLAIN_RECORD: usize = RECORD - OVERHEAD;
 pub const HEADER: usize = 21;
 /// Bytes that sealing adds to a record: the delimiter and the tag.
 pub const OVERHEAD: usize = 17;
-const TAG: usize = 16;
+/// Bytes of a tag, which ends each record.
+pub(crate) const TAG: usize = 16;
 /// Ends every record but the last (RFC 8188 §2).
 const MORE: u8 = 1;
 /// Ends the last record.

@@ -4,6 +4,10 @@
 #[path = "servers/stores.rs"]
 mod stores;
 
+#[path = "servers/certificates.rs"]
+#[allow(unreachable_pub, reason = "other suites use it too")]
+mod certificates;
+
 #[path = "http/client.rs"]
 #[allow(dead_code, reason = "the server's suite uses the rest")]
 mod client;
@@ -22,10 +26,18 @@ mod endings;
 mod hostile;
 #[path = "cli/interrupted.rs"]
 mod interrupted;
+#[path = "cli/proxies.rs"]
+mod proxies;
+#[path = "cli/proxy.rs"]
+mod proxy;
 #[path = "cli/receipts.rs"]
 mod receipts;
 #[path = "cli/relay.rs"]
 mod relay;
+#[path = "cli/terminator.rs"]
+mod terminator;
+#[path = "cli/tls.rs"]
+mod tls;
 #[path = "cli/trips.rs"]
 mod trips;
 #[path = "cli/user.rs"]

@@ -8,19 +8,19 @@ use crate::table::{Report, Row, ratios};
 use crate::{MIB, Options};
 
 /// A pair of rows, up and down.
-struct Pair(Row, Row);
+pub(crate) struct Pair(pub(crate) Row, pub(crate) Row);
 
 impl Pair {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         Self(Row::new(&format!("{name} up")), Row::new(&format!("{name} down")))
     }
 
     /// A pair that has to come so near to its limit.
-    fn at_least(name: &str, up: f64, down: f64) -> Self {
+    pub(crate) fn at_least(name: &str, up: f64, down: f64) -> Self {
         Self(Row::at_least(&format!("{name} up"), up), Row::at_least(&format!("{name} down"), down))
     }
 
-    fn add(&mut self, size: u64, trip: impl FnOnce() -> Trip) {
+    pub(crate) fn add(&mut self, size: u64, trip: impl FnOnce() -> Trip) {
         warm(size);
         let trip = trip();
         for (row, cost) in [(&mut self.0, trip.up), (&mut self.1, trip.down)] {
@@ -29,7 +29,7 @@ impl Pair {
     }
 }
 
-fn title(options: &Options) -> String {
+pub(crate) fn title(options: &Options) -> String {
     format!("{} MiB, MB/s", options.size / MIB)
 }
 

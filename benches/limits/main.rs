@@ -5,6 +5,7 @@
 
 mod bulk;
 mod claims;
+mod cli;
 mod cycles;
 mod disk;
 mod held;
@@ -44,8 +45,9 @@ struct Options {
 type Group = fn(&Options, &mut Report);
 
 /// What is measured, by the name that chooses it.
-const GROUPS: [(&str, Group); 10] = [
+const GROUPS: [(&str, Group); 11] = [
     ("big", bulk::embedded),
+    ("cli", cli::command_line),
     ("redis", bulk::redis),
     ("cycles", cycles::of_small_shares),
     ("page", page::page),

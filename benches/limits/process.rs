@@ -109,10 +109,19 @@ impl Drop for Process {
 }
 
 fn cpu(pid: u32) -> f64 {
+    ticks(&pid.to_string(), 11)
+}
+
+/// CPU seconds of all processes that this one has waited for.
+pub(crate) fn waited_for() -> f64 {
+    ticks("self", 13)
+}
+
+/// Seconds, user and system, from two neighbouring fields of `/proc/PID/stat`, counted behind the name.
+fn ticks(pid: &str, field: usize) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    let ticks = |index: usize| fields[index].parse::<f64>().expect("a number");
-    (ticks(11) + ticks(12)) / TICKS
+    fields[field..field + 2].iter().map(|ticks| ticks.parse::<f64>().expect("a number")).sum::<f64>() / TICKS
 }
 
 fn memory(pid: u32, field: &str) -> f64 {

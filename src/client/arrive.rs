@@ -1,10 +1,6 @@
-//! Opens sealed records as they come, and puts their plain bytes where they belong; on a thread of its own.
+//! Opens sealed records as they come, and puts their plain bytes where they belong.
 
 use std::io::Write;
-use std::thread::{self, JoinHandle};
-
-use bytes::BytesMut;
-use tokio::sync::mpsc;
 
 use super::failure::{Failure, Result};
 use super::going::Going;
@@ -12,10 +8,6 @@ use super::places::Parts;
 use super::terminal::Progress;
 use crate::seal::{Opener, PLAIN_RECORD, RECORD};
 
-/// Records that are handed over at once.
-pub(super) const RECORDS: usize = 4;
-/// Blocks that fill, wait and are opened.
-const BLOCKS: usize = 3;
 /// Bytes after which what came is made to outlive a power cut.
 const SYNC: u64 = 64 << 20;
 
@@ -28,100 +20,59 @@ pub(super) enum Sink {
     Text(Vec<u8>),
 }
 
-/// Sealed records, from one on.
-pub(super) struct Block {
-    pub(super) first: u64,
-    pub(super) bytes: BytesMut,
-}
-
-/// What opens records and keeps their bytes.
+/// What opens records and keeps their bytes: on the network's own thread, out of one buffer that stays in the core's cache. The
+/// socket's buffers hold what comes meanwhile.
 pub(super) struct Arrival {
     pub(super) sink: Sink,
     pub(super) going: Going,
-    pub(super) opener: Opener,
-    pub(super) progress: Progress,
-}
-
-/// The thread that an [`Arrival`] runs on.
-pub(super) struct Arriving {
-    blocks: mpsc::Sender<Block>,
-    empty: mpsc::Receiver<BytesMut>,
-    thread: JoinHandle<(Arrival, Result<()>)>,
-}
-
-impl Arriving {
-    pub(super) fn start(mut arrival: Arrival) -> Self {
-        let (blocks, mut full) = mpsc::channel::<Block>(1);
-        let (emptied, empty) = mpsc::channel(BLOCKS);
-        (0..BLOCKS).for_each(|_| _ = emptied.try_send(BytesMut::with_capacity(RECORDS * RECORD)));
-        let thread = thread::spawn(move || {
-            let mut synced = 0;
-            while let Some(mut block) = full.blocking_recv() {
-                let taken = arrival.take(&mut block).and_then(|()| {
-                    synced += block.bytes.len() as u64;
-                    if synced < SYNC { Ok(()) } else { arrival.secure(block.end()).map(|()| synced = 0) }
-                });
-                if taken.is_err() {
-                    return (arrival, taken);
-                }
-                block.bytes.clear();
-                let _ = emptied.try_send(block.bytes);
-            }
-            (arrival, Ok(()))
-        });
-        Self { blocks, empty, thread }
-    }
-
-    /// A block to be filled; `None` where the thread has failed.
-    pub(super) async fn empty(&mut self) -> Option<BytesMut> {
-        self.empty.recv().await
-    }
-
-    /// Hands a block over; `false` where the thread has failed.
-    pub(super) async fn take(&self, block: Block) -> bool {
-        self.blocks.send(block).await.is_ok()
-    }
-
-    /// Waits for what was handed over.
-    pub(super) async fn end(self) -> Result<(Arrival, Result<()>)> {
-        let Self { blocks, empty, thread } = self;
-        drop((blocks, empty));
-        let (done, joined) = tokio::sync::oneshot::channel();
-        // Writing may take long; whoever interrupts must be heard meanwhile.
-        thread::spawn(move || _ = done.send(thread.join()));
-        joined
-            .await
-            .ok()
-            .and_then(std::result::Result::ok)
-            .ok_or_else(|| Failure::other("the unsealing thread has ended"))
-    }
-}
-
-impl Block {
-    /// Plain bytes before its end, but for the last record, which may be shorter.
-    fn end(&self) -> u64 {
-        (self.first + self.bytes.len().div_ceil(RECORD) as u64) * PLAIN_RECORD as u64
-    }
+    opener: Opener,
+    progress: Progress,
+    /// Number of the record that comes next, and what is here of it.
+    next: u64,
+    sealed: Vec<u8>,
+    /// Bytes since the last sync.
+    unsynced: u64,
 }
 
 impl Arrival {
-    fn take(&mut self, block: &mut Block) -> Result<()> {
-        for (record, sealed) in (block.first..).zip(block.bytes.chunks_mut(RECORD)) {
-            let length = self
-                .opener
-                .open(record, sealed)
-                .map_err(|error| Failure::corrupt(format_args!("record {record}: {error}")))?;
-            let at = record * PLAIN_RECORD as u64;
-            match &mut self.sink {
-                Sink::Files(parts) => parts.write(at, &sealed[..length])?,
-                Sink::Text(text) => text.extend_from_slice(&sealed[..length]),
-                Sink::Pipe => std::io::stdout()
-                    .write_all(&sealed[..length])
-                    .map_err(|error| Failure::other(format_args!("can't write to stdout: {error}")))?,
+    /// Of the records from `first` on.
+    pub(super) fn new(sink: Sink, going: Going, opener: Opener, progress: Progress, first: u64) -> Self {
+        Self { sink, going, opener, progress, next: first, sealed: Vec::with_capacity(RECORD), unsynced: 0 }
+    }
+
+    /// Takes what comes next; `last` says that nothing follows.
+    ///
+    /// # Errors
+    /// Where a record does not verify, or its bytes find no room.
+    pub(super) fn take(&mut self, mut piece: &[u8], last: bool) -> Result<()> {
+        while !piece.is_empty() {
+            let (now, later) = piece.split_at(piece.len().min(RECORD - self.sealed.len()));
+            self.sealed.extend_from_slice(now);
+            piece = later;
+            if self.sealed.len() == RECORD || (last && piece.is_empty()) {
+                self.open()?;
             }
-            self.progress.at(at + length as u64);
         }
         Ok(())
+    }
+
+    /// Opens the record that is here.
+    fn open(&mut self) -> Result<()> {
+        let corrupt = |error| Failure::corrupt(format_args!("record {}: {error}", self.next));
+        let length = self.opener.open(self.next, &mut self.sealed).map_err(corrupt)?;
+        let (at, plain) = (self.next * PLAIN_RECORD as u64, &self.sealed[..length]);
+        match &mut self.sink {
+            Sink::Files(parts) => parts.write(at, plain)?,
+            Sink::Text(text) => text.extend_from_slice(plain),
+            Sink::Pipe => std::io::stdout()
+                .write_all(plain)
+                .map_err(|error| Failure::other(format_args!("can't write to stdout: {error}")))?,
+        }
+        self.progress.at(at + length as u64);
+        self.next += 1;
+        self.sealed.clear();
+        self.unsynced += length as u64;
+        if self.unsynced < SYNC { Ok(()) } else { self.secure(at + length as u64) }
     }
 
     /// What came so far outlives a power cut, and is noted.
@@ -130,6 +81,7 @@ impl Arrival {
             parts.sync()?;
             self.going.note(|going| going.synced = plain);
         }
+        self.unsynced = 0;
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::asked::Reach;
 use super::failure::{Failure, Result};
 use super::link::Origin;
+use super::proxy;
 use super::trouble::{Problem, Trouble};
 
 /// A connection that is neither made nor refused counts as dead.
@@ -21,18 +22,25 @@ pub(super) const STALL: Duration = Duration::from_secs(30);
 /// A server, and how to speak with it.
 pub(super) struct Server {
     pub(super) origin: Origin,
+    /// What stands before it.
+    proxy: Option<String>,
     http: Client,
 }
 
 impl Server {
     /// # Errors
-    /// Where a file of `reach` can't be read, or this system has no certificates.
+    /// Where a file of `reach` can't be read, a proxy is none, or this system has no certificates.
     pub(super) fn new(origin: Origin, reach: &Reach) -> Result<Self> {
+        let proxy = proxy::before(&origin)?;
         let mut builder = Client::builder()
             .user_agent(concat!("onetimeshare/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT)
             .http1_only();
+        if origin.is_here {
+            // To a proxy 127.0.0.1 would be itself.
+            builder = builder.no_proxy();
+        }
         let authority = match &reach.ca {
             Some(path) => Some(path.clone()),
             None => configured()?.ca,
@@ -43,8 +51,12 @@ impl Server {
             let authorities = Certificate::from_pem_bundle(&pem).ok().filter(|found| !found.is_empty());
             builder = builder.tls_certs_merge(authorities.ok_or_else(none)?);
         }
+        if origin.is_here && !origin.tls {
+            // Nothing goes over TLS: to read all authorities that the system believes would take 10 ms.
+            builder = builder.tls_certs_only([]);
+        }
         let http = builder.build().map_err(|error| Failure::other(root(&error)))?;
-        Ok(Self { origin, http })
+        Ok(Self { origin, proxy, http })
     }
 
     /// A request to an absolute path of this server.
@@ -66,8 +78,9 @@ impl Server {
     /// What broke on the way.
     pub(super) fn unreachable(&self, error: &reqwest::Error) -> Trouble {
         let why = if error.is_timeout() { "it does not answer".to_owned() } else { root(error) };
-        let advice = if why.contains("certificate") { ": --ca names a certificate authority to believe" } else { "" };
-        Trouble::Unreachable(format!("can't reach {}: {why}{advice}", self.origin))
+        let advice = if why.contains("UnknownIssuer") { ": --ca names a certificate authority to believe" } else { "" };
+        let way = self.proxy.as_ref().map_or(String::new(), |proxy| format!(" through the proxy {proxy}"));
+        Trouble::Unreachable(format!("can't reach {}{way}: {why}{advice}", self.origin))
     }
 
     async fn problem(&self, answer: Response) -> Problem {

@@ -1,11 +1,10 @@
 //! Reads the sealed content of a claim, through whatever the network does: each time from where it stopped.
 
-use bytes::BytesMut;
 use reqwest::header::RANGE;
 use reqwest::{Method, Response, StatusCode};
 use tokio::time::{sleep, timeout};
 
-use super::arrive::{Arriving, Block, RECORDS};
+use super::arrive::Arrival;
 use super::connection::{STALL, Server};
 use super::failure::{Failure, Result};
 use super::retry::Backoff;
@@ -26,45 +25,23 @@ pub(super) struct Claimed<'a> {
 impl Claimed<'_> {
     /// The header of the content.
     pub(super) async fn header(&self) -> Result<[u8; HEADER]> {
-        let mut bytes = BytesMut::new();
-        self.read(0, HEADER as u64, async |piece, _| {
+        let mut bytes = Vec::with_capacity(HEADER);
+        self.read(0, HEADER as u64, |piece, _| {
             bytes.extend_from_slice(piece);
-            true
+            Ok(())
         })
         .await?;
         bytes[..].try_into().map_err(|_| Failure::corrupt("the content has no header"))
     }
 
-    /// Hands over all records from `first` on. Ends early where nobody takes them any more.
-    pub(super) async fn records(&self, first: u64, arriving: &mut Arriving) -> Result<()> {
-        let (from, mut next) = (HEADER as u64 + first * RECORD as u64, first);
-        let mut block = BytesMut::new();
-        self.read(from, self.size, async |mut piece, at| {
-            while !piece.is_empty() {
-                if block.capacity() == 0 {
-                    let Some(empty) = arriving.empty().await else { return false };
-                    block = empty;
-                }
-                let (now, later) = piece.split_at(piece.len().min(RECORDS * RECORD - block.len()));
-                block.extend_from_slice(now);
-                piece = later;
-                let whole = at == self.size && piece.is_empty();
-                if block.len() == RECORDS * RECORD || whole {
-                    let bytes = std::mem::take(&mut block);
-                    let first = next;
-                    next += RECORDS as u64;
-                    if !arriving.take(Block { first, bytes }).await {
-                        return false;
-                    }
-                }
-            }
-            true
-        })
-        .await
+    /// Hands over all records from `first` on.
+    pub(super) async fn records(&self, first: u64, arrival: &mut Arrival) -> Result<()> {
+        let from = HEADER as u64 + first * RECORD as u64;
+        self.read(from, self.size, |piece, at| arrival.take(piece, at == self.size)).await
     }
 
-    /// Reads the bytes `at..end` of the content; `take` gets them in pieces, and where each ends, and says whether it goes on.
-    async fn read(&self, mut at: u64, end: u64, mut take: impl AsyncFnMut(&[u8], u64) -> bool) -> Result<()> {
+    /// Reads the bytes `at..end` of the content; `take` gets them in pieces, and where each ends.
+    async fn read(&self, mut at: u64, end: u64, mut take: impl FnMut(&[u8], u64) -> Result<()>) -> Result<()> {
         let mut backoff = Backoff::patient();
         while at < end {
             let trouble = match self.open(at, end).await {
@@ -76,9 +53,7 @@ impl Claimed<'_> {
                             if !piece.is_empty() {
                                 backoff.reset();
                             }
-                            if !take(piece, at).await {
-                                return Ok(());
-                            }
+                            take(piece, at)?;
                         }
                         Ok(Ok(None)) if at < end => break self.broke("the connection ended early"),
                         Ok(Ok(None)) => return Ok(()),

@@ -7,11 +7,17 @@ use crate::share::{ShareId, Token};
 
 /// Scheme, host and port of a server, without a closing slash.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Origin(String);
+pub(super) struct Origin {
+    text: String,
+    /// Whether it is this machine itself.
+    pub(super) is_here: bool,
+    /// Whether it is spoken to over TLS.
+    pub(super) tls: bool,
+}
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -26,13 +32,14 @@ impl Origin {
             url.filter(|url| matches!(url.scheme(), "http" | "https") && url.path() == "/" && url.query().is_none());
         let none = || Failure::usage(format_args!("{address} is no server: write it like https://send.example.org"));
         let url = url.ok_or_else(none)?;
-        if url.scheme() == "http" && !insecure && !is_here(&url) {
+        let (is_here, tls) = (is_here(&url), url.scheme() == "https");
+        if !tls && !insecure && !is_here {
             return Err(Failure::usage(format_args!(
                 "{} is on another machine and speaks plain http://: use https://, or --insecure-http where you trust everything in between",
                 url.host_str().unwrap_or_default()
             )));
         }
-        Ok(Self(url.origin().ascii_serialization()))
+        Ok(Self { text: url.origin().ascii_serialization(), is_here, tls })
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Of each part a note is made, durably, before it is handed on (docs/sealing.md, "A writer never seals two plaintexts…").
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::mpsc as blocking;
 use std::thread::{self, JoinHandle};
 
@@ -12,17 +12,15 @@ use tokio::sync::mpsc;
 use super::failure::Failure;
 use super::kept::Kept;
 use super::sources::Source;
-use crate::seal::{HEADER, OVERHEAD, PLAIN_RECORD, RECORD, RecordSealer, sealed_len};
+use crate::seal::{HEADER, OVERHEAD, PLAIN_RECORD, RECORD, RecordSealer, TAG, sealed_len};
 use crate::share::Digest;
 
-/// Records of a part: 3 MiB. Noting smaller ones would take longer than sealing them.
+/// Records of a part: 3 MiB. Each costs a note, which a disk takes its time for.
 pub(super) const RECORDS: u64 = 12;
 /// Its bytes, but for the first, which has the manifest before them.
 const PART: usize = RECORDS as usize * RECORD;
-/// Parts of one request at the most. They are held until the server has them.
-pub(super) const AT_ONCE: u64 = 4;
-/// Parts that are held, and one that is sealed meanwhile.
-const BUFFERS: u64 = AT_ONCE + 1;
+/// Parts of a stream that are held until the server has them: they can't be read again.
+pub(super) const HELD: u64 = 4;
 
 /// Why there is no next part.
 #[derive(Debug, Clone)]
@@ -87,7 +85,21 @@ impl Layout {
     }
 }
 
-/// The notes of what may have left: the SHA-256 of each part.
+/// What shows whether a part is still the same: SHA-256 over its number, its length and the tags of its records, behind what
+/// stands before them in the first.
+///
+/// Two plaintexts have one tag, under one key as one record, with a chance of less than 2⁻¹¹³ (docs/sealing.md); and tags are
+/// a sixteen-thousandth of the bytes.
+fn imprint(part: u64, front: &[u8], records: &[u8]) -> Digest {
+    let mut text = b"onetimeshare v1 note".to_vec();
+    text.extend_from_slice(&part.to_be_bytes());
+    text.extend_from_slice(&((front.len() + records.len()) as u64).to_be_bytes());
+    records.chunks(RECORD).for_each(|record| text.extend_from_slice(&record[record.len() - TAG..]));
+    text.extend_from_slice(front);
+    Digest::of(&text)
+}
+
+/// The notes of what may have left: the imprint of each part.
 pub(super) struct Notes {
     noted: HashMap<u64, String>,
     /// Where they outlive the process, if they do.
@@ -110,8 +122,8 @@ impl Notes {
     }
 
     /// The part may leave, once this returns.
-    fn take(&mut self, part: u64, bytes: &[u8]) -> Result<(), Broken> {
-        let digest = Digest::of(bytes).to_string();
+    fn take(&mut self, part: u64, imprint: Digest) -> Result<(), Broken> {
+        let digest = imprint.to_string();
         if let Some(known) = self.noted.get(&part) {
             return if *known == digest { Ok(()) } else { Err(Broken::Anew) };
         }
@@ -136,15 +148,14 @@ pub(super) struct Parts {
 impl Parts {
     /// Seals part `index`, the next to be read from the source, into `buffer`.
     fn seal(&mut self, index: u64, mut buffer: BytesMut) -> Result<Part, Broken> {
-        let mut at = 0;
+        let mut front = 0;
         if index == 0 {
-            // Grown, it would be twice as large.
-            buffer = BytesMut::with_capacity(self.manifest.len() + HEADER + PART);
+            buffer.clear();
             buffer.extend_from_slice(&self.manifest);
             buffer.extend_from_slice(&self.sealer.header());
-            at = buffer.len();
+            front = buffer.len();
         }
-        let mut last = false;
+        let (mut at, mut last) = (front, false);
         for record in index * RECORDS..(index + 1) * RECORDS {
             buffer.resize(buffer.len().max(at + RECORD), 0);
             let (count, ends) = self.source.read(&mut buffer[at..at + PLAIN_RECORD])?;
@@ -156,7 +167,7 @@ impl Parts {
             }
         }
         buffer.truncate(at);
-        self.notes.take(index, &buffer)?;
+        self.notes.take(index, imprint(index, &buffer[..front], &buffer[front..]))?;
         Ok(Part { offset: self.layout.start_of(index), bytes: buffer.freeze(), last })
     }
 }
@@ -179,9 +190,13 @@ impl Ahead {
         if let Source::Files(files) = &mut parts.source {
             files.seek(first * RECORDS * PLAIN_RECORD as u64)?;
         }
+        // Of a stream as many as are held, and one that is sealed meanwhile; else two are on their way, and two are sealed.
+        let count = HELD + u64::from(matches!(parts.source, Source::Stream(_))) + (next - first);
+        // With room for what the first has more: grown, it would be twice as large. Memory is not there until it is written to.
+        let room = parts.manifest.len() + HEADER + PART;
         let (sealed, ready) = mpsc::channel(1);
         let (free, buffers) = blocking::channel();
-        (0..BUFFERS + (next - first)).for_each(|_| _ = free.send(BytesMut::with_capacity(PART)));
+        (0..count).for_each(|_| _ = free.send(BytesMut::with_capacity(room)));
         let thread = thread::spawn(move || {
             for index in first.. {
                 let Ok(buffer) = buffers.recv() else { break };
@@ -203,6 +218,13 @@ impl Ahead {
     pub(super) async fn next(&mut self) -> Result<Part, Broken> {
         let ended = || Err(Failure::other("the sealing thread has ended").into());
         self.ready.recv().await.unwrap_or_else(ended)
+    }
+
+    /// Takes back the buffers of parts that left whole, but for the last: they could be sealed again.
+    pub(super) fn reclaim(&self, parts: &mut VecDeque<Part>) {
+        while parts.len() > 1 && parts.front().is_some_and(|part| part.bytes.is_unique()) {
+            parts.pop_front().into_iter().for_each(|part| self.recycle(part));
+        }
     }
 
     /// The server has the part: its buffer may be used again.

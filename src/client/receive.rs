@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::arrive::{Arrival, Arriving, Sink};
+use super::arrive::{Arrival, Sink};
 use super::asked;
 use super::connection::Server;
 use super::failure::{Exit, Failure, Result};
@@ -274,11 +274,9 @@ impl Offer {
             }
             let header = claimed.header().await?;
             let opener = Opener::new(&keys.content, &header, grant.size).map_err(Failure::corrupt)?;
-            let mut arriving = Arriving::start(Arrival { sink, going, opener, progress: progress.clone() });
-            let fetched = claimed.records(first, &mut arriving).await;
-            let (arrival, arrived) = arriving.end().await?;
+            let mut arrival = Arrival::new(sink, going, opener, progress.clone(), first);
+            let fetched = claimed.records(first, &mut arrival).await;
             progress.ends();
-            arrived?;
             fetched?;
             (arrival.sink, arrival.going)
         };

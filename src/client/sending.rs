@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::connection::{STALL, Server};
 use super::failure::Failure;
-use super::parts::{AT_ONCE, Ahead, Broken, Layout, Part, Parts};
+use super::parts::{Ahead, Broken, HELD, Layout, Part, Parts};
 use super::retry::Backoff;
 use super::sources::Source;
 use super::terminal::Progress;
@@ -18,6 +18,10 @@ use super::tus::Upload;
 
 /// Bytes that are handed to the connection at once.
 const PIECE: u64 = 256 * 1024;
+/// Most parts of a request (96 MiB): the network stands still between two.
+const AT_ONCE: u64 = 32;
+/// A request that took longer is followed by a short one: whoever passes requests on whole is silent for as long.
+const QUICK: Duration = Duration::from_secs(1);
 /// Least bytes of a request, where longer ones do not get through.
 const LEAST: u64 = 256 * 1024;
 /// So long may the answer take once all bytes have left: what lies in buffers goes on moving unseen.
@@ -44,14 +48,34 @@ pub(super) struct Sending<'a> {
     progress: &'a Progress,
     layout: Layout,
     ahead: Ahead,
-    /// Parts that the server may not have yet.
+    /// Whether parts can be sealed again.
+    again: bool,
+    /// Parts that the server may not have yet; of those that can be sealed again, the last few.
     held: VecDeque<Part>,
     /// Bytes that the server is known to have.
     offset: u64,
     backoff: Backoff,
-    /// Most bytes of the next request, and of any.
+    limits: Limits,
+}
+
+/// How long requests may be.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// Parts of the next one.
+    parts: u64,
+    /// Bytes of the next one, and of any.
     most: u64,
     ceiling: u64,
+    /// Bytes of the longest that got through.
+    passed: u64,
+}
+
+impl Limits {
+    /// What stands between took the last request for too long, of which so many bytes had left.
+    fn shorten(&mut self, left: u64) {
+        let shorter = if (1..self.ceiling).contains(&self.passed) { self.passed } else { left / 2 };
+        self.ceiling = LEAST.max(shorter);
+    }
 }
 
 /// Sends what the server does not have from `offset` on. Gives back what it was made of, once all of it is there.
@@ -66,8 +90,10 @@ pub(super) async fn send(
     mut offset: u64,
 ) -> Result<Parts, Broken> {
     let layout = parts.layout;
-    let can_read_again = matches!(parts.source, Source::Files(_));
-    for _ in 0..TRIES {
+    let again = matches!(parts.source, Source::Files(_));
+    let mut limits = Limits { parts: HELD, most: u64::MAX, ceiling: u64::MAX, passed: 0 };
+    let (mut futile, mut furthest) = (0, offset);
+    while futile < TRIES {
         if layout.length == Some(offset) {
             return Ok(parts);
         }
@@ -81,22 +107,24 @@ pub(super) async fn send(
         }
         progress.begins(layout.plain_before(offset));
         let ahead = Ahead::start(parts, offset)?;
-        let (most, ceiling) = (u64::MAX, u64::MAX);
         let (held, backoff) = (VecDeque::new(), Backoff::patient());
-        let mut sending = Sending { server, upload, progress, layout, ahead, held, offset, backoff, most, ceiling };
+        let mut sending = Sending { server, upload, progress, layout, ahead, again, held, offset, backoff, limits };
         let ended = || Broken::from(Failure::other("the sealing thread has ended"));
         let asked = match sending.run().await {
             Ok(()) => return sending.ahead.stop().ok_or_else(ended),
             Err(Stopped::Broken(broken)) => Err(broken),
-            Err(_) if can_read_again => sending.ask().await,
+            Err(_) if again => sending.ask().await,
             Err(_) => Err(Broken::Anew),
         };
-        if !can_read_again {
+        if !again {
             // Its thread may wait for bytes that never come.
             return asked.and(Err(Broken::Anew));
         }
+        limits = sending.limits;
         parts = sending.ahead.stop().ok_or_else(ended)?;
         offset = asked?;
+        futile = if offset > furthest { 0 } else { futile + 1 };
+        furthest = furthest.max(offset);
     }
     Err(Broken::Anew)
 }
@@ -104,27 +132,33 @@ pub(super) async fn send(
 impl Sending<'_> {
     async fn run(&mut self) -> Result<(), Stopped> {
         while self.layout.length.is_none_or(|length| self.offset < length) {
-            let (from, left) = (self.offset, Cell::new(0));
+            let (from, left, begun) = (self.offset, Cell::new(0), Instant::now());
             match self.request(&left).await {
                 Ok(offset) => {
                     self.reached(offset)?;
-                    self.most = self.most.saturating_mul(2).min(self.ceiling);
+                    self.limits.passed = self.limits.passed.max(offset - from);
+                    self.limits.most = self.limits.most.saturating_mul(2).min(self.limits.ceiling);
+                    let longer = if begun.elapsed() < QUICK { self.limits.parts * 2 } else { HELD };
+                    self.limits.parts = if self.again { longer.min(AT_ONCE) } else { HELD };
                 }
                 Err(Stopped::Trouble(trouble)) => {
                     let foreign = |problem: &Problem| problem.status == 413 && problem.code.is_none();
                     let too_long =
                         matches!(&trouble, Trouble::Refused(problem) if foreign(problem)) && left.get() > LEAST;
                     if too_long {
-                        self.ceiling = LEAST.max(left.get() / 2);
+                        self.limits.shorten(left.get());
                     } else {
                         self.wait(trouble).await?;
                     }
                     let offset = self.ask().await?;
-                    self.reached(offset)?;
                     // What stands between may pass on short requests only, or only those that come whole.
-                    if too_long || (left.get() > 0 && self.offset == from) {
-                        self.most = LEAST.max(self.ceiling.min(left.get() / 4));
+                    if too_long {
+                        self.limits.most = self.limits.ceiling;
+                    } else if left.get() > 0 && offset == from {
+                        self.limits.most = LEAST.max(self.limits.ceiling.min(left.get() / 4));
                     }
+                    self.limits.parts = HELD;
+                    self.reached(offset)?;
                 }
                 Err(stopped) => return Err(stopped),
             }
@@ -140,29 +174,31 @@ impl Sending<'_> {
         let (from, first) = (self.offset, self.layout.part_of(self.offset));
         let held = self.held.back().map_or(from, Part::end);
         let end = match self.layout.length {
-            Some(length) => length.min(self.layout.start_of(first + AT_ONCE)),
+            Some(length) => length.min(self.layout.start_of(first + self.limits.parts)),
             // How long a stream is shows with its last part.
             None => held,
         };
-        let end = end.min(from.saturating_add(self.most));
+        let end = end.min(from.saturating_add(self.limits.most));
         let whole = self.held.back().filter(|part| self.layout.length.is_none() && part.last).map(Part::end);
         let moved = Cell::new(Instant::now());
         let (feed, pieces) = mpsc::channel(1);
         let mut answer = Box::pin(self.upload.append(self.server, (from, end - from), whole, pieces));
-        let (held, ahead) = (&mut self.held, &mut self.ahead);
+        let (held, ahead, again) = (&mut self.held, &mut self.ahead, self.again);
         let mut pump = Box::pin(async {
-            let (mut at, mut number) = (from, 0);
+            let mut at = from;
             while at < end {
-                if number == held.len() {
+                if held.back().is_none_or(|part| part.end() <= at) {
+                    if again {
+                        ahead.reclaim(held);
+                    }
                     held.push_back(ahead.next().await?);
                 }
-                let part = &held[number];
+                let Some(part) = held.iter().find(|part| at < part.end()) else { break };
                 let until = (at + PIECE).min(end).min(part.end());
                 let piece = part.bytes.slice((at - part.offset) as usize..(until - part.offset) as usize);
                 if feed.send(piece).await.is_err() {
                     break;
                 }
-                number += usize::from(until == part.end());
                 at = until;
                 left.set(at - from);
                 moved.set(Instant::now());
@@ -191,7 +227,7 @@ impl Sending<'_> {
 
     /// The server has the bytes before `offset`.
     fn reached(&mut self, offset: u64) -> Result<(), Stopped> {
-        let known = self.held.front().map_or(self.offset, |part| part.offset.min(self.offset));
+        let known = self.held.front().map_or(self.offset, |part| part.offset);
         let sent = self.held.back().map_or(self.offset, Part::end);
         if offset < known || offset > sent {
             return Err(Stopped::Moved);

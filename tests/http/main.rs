@@ -6,6 +6,9 @@
 #[path = "../servers/stores.rs"]
 mod stores;
 
+#[path = "../servers/certificates.rs"]
+#[allow(unreachable_pub, reason = "other suites use it too")]
+mod certificates;
 #[path = "../servers/cluster.rs"]
 #[allow(dead_code, unreachable_pub, reason = "other suites use the rest")]
 mod cluster_server;

@@ -5,25 +5,11 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use crate::certificates::certify;
 use crate::client::Request;
 use crate::redis_server::RedisServer;
 use crate::sentinels::NAME;
 use crate::server::{binary, wait};
-
-fn openssl(folder: &Path, arguments: &[&str]) {
-    let made = Command::new("openssl").args(arguments).current_dir(folder).stderr(Stdio::null()).status();
-    assert!(made.expect("openssl is installed").success(), "openssl {arguments:?}");
-}
-
-/// `ca.crt`, and `server.crt` with `server.key` for 127.0.0.1.
-fn certify(folder: &Path) {
-    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=throwaway"];
-    openssl(folder, &[&["req", "-x509", "-days", "2", "-keyout", "ca.key", "-out", "ca.crt"], &key[..]].concat());
-    openssl(folder, &[&["req", "-keyout", "server.key", "-out", "server.csr"], &key[..]].concat());
-    std::fs::write(folder.join("names"), "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n").expect("written");
-    let ca = ["-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names"];
-    openssl(folder, &[&["x509", "-req", "-days", "2", "-in", "server.csr", "-out", "server.crt"], &ca[..]].concat());
-}
 
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port()
