@@ -11,19 +11,22 @@ const PAGE_CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self';
     require-trusted-types-for 'script'; trusted-types onetimeshare";
 
 /// Set where a handler did not choose otherwise.
-const HEADERS: [(&str, &str); 8] = [
-    ("content-security-policy", PAGE_CSP),
-    ("referrer-policy", "no-referrer"),
-    ("cache-control", "no-store"),
-    ("x-content-type-options", "nosniff"),
-    ("cross-origin-opener-policy", "same-origin"),
-    ("cross-origin-resource-policy", "same-origin"),
-    ("x-robots-tag", "noindex"),
-    ("permissions-policy", "camera=(), microphone=(), geolocation=(), clipboard-write=(self), web-share=(self)"),
+static HEADERS: [(HeaderName, HeaderValue); 8] = [
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
+    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_CSP)),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
+    (HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex")),
+    (
+        HeaderName::from_static("permissions-policy"),
+        HeaderValue::from_static("camera=(), microphone=(), geolocation=(), clipboard-write=(self), web-share=(self)"),
+    ),
 ];
 
-/// What a page loads, and what runs under that page's policy rather than its own, needs no more than these: heads count, too.
-const LOADED: [&str; 2] = ["x-content-type-options", "cross-origin-resource-policy"];
+/// What a page loads, and what runs under that page's policy rather than its own, needs no more than the first of them: heads count, too.
+const OF_LOADED: usize = 2;
 
 /// Marks such an answer.
 #[derive(Debug, Clone, Copy)]
@@ -32,9 +35,10 @@ pub(super) struct Loaded;
 /// Sets the headers.
 pub(super) fn headers(mut response: Response) -> Response {
     let loaded = response.extensions().get::<Loaded>().is_some();
-    for (name, value) in HEADERS.into_iter().filter(|(name, _)| !loaded || LOADED.contains(name)) {
-        let entry = response.headers_mut().entry(HeaderName::from_static(name));
-        entry.or_insert(HeaderValue::from_static(value));
+    let due = if loaded { &HEADERS[..OF_LOADED] } else { &HEADERS };
+    response.headers_mut().reserve(due.len());
+    for (name, value) in due {
+        response.headers_mut().entry(name).or_insert_with(|| value.clone());
     }
     response
 }

@@ -1,5 +1,6 @@
 //! The embedded ledger: SQLite in WAL mode with `synchronous=FULL`, one writing thread, group commit.
 
+mod crowd;
 mod lost;
 mod publish;
 mod record;

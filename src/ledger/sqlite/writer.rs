@@ -1,15 +1,19 @@
 //! The one thread that writes: whatever queued while the last commit was syncing shares the next one.
 
+use std::collections::VecDeque;
 use std::sync::mpsc;
 use std::thread;
+use std::time::Instant;
 
 use rusqlite::{Connection, ErrorCode};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use super::crowd::Crowd;
 use crate::ledger::{Error, Result};
 
 /// Transitions that share a commit at the most.
-const BATCH: usize = 512;
+pub(super) const BATCH: usize = 512;
 
 /// What a transition works on: the connection, inside a transaction, and the sum kept beside it.
 pub(super) struct Book {
@@ -50,8 +54,15 @@ impl From<Stop> for Error {
 
 /// Answers after the commit; with an error where there was none.
 type Reply = Box<dyn FnOnce(Option<Error>) + Send>;
+
 /// Runs inside the transaction; says whether the database failed, and how to answer.
-type Job = Box<dyn FnOnce(&mut Book) -> (bool, Reply) + Send>;
+type Transition = Box<dyn FnOnce(&mut Book) -> (bool, Reply) + Send>;
+
+/// A transition, and the runtime of whoever asked for it.
+struct Job {
+    run: Transition,
+    home: Handle,
+}
 
 /// Hands transitions to the writing thread, which ends when this is dropped.
 pub(super) struct Writer {
@@ -74,7 +85,7 @@ impl Writer {
         F: FnOnce(&mut Book) -> std::result::Result<T, Stop> + Send + 'static,
     {
         let (sender, answer) = oneshot::channel();
-        let job: Job = Box::new(move |book| {
+        let run = Box::new(move |book: &mut Book| {
             let result = transition(book);
             let failed = matches!(result, Err(Stop::Failure(_)));
             let result = result.map_err(Error::from);
@@ -88,6 +99,7 @@ impl Writer {
             (failed, reply)
         });
         let stopped = || Error::Unavailable("the ledger takes no writes".into());
+        let job = Job { run, home: Handle::current() };
         self.jobs.as_ref().ok_or_else(stopped)?.send(job).map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
@@ -103,23 +115,30 @@ impl Drop for Writer {
 }
 
 fn write(mut book: Book, queue: &mpsc::Receiver<Job>) {
-    while let Ok(first) = queue.recv() {
+    let (mut jobs, mut crowd) = (VecDeque::new(), Crowd::default());
+    loop {
+        if jobs.is_empty() {
+            let Ok(first) = queue.recv() else { return };
+            jobs.push_back(first);
+        }
+        crowd.gather(&mut jobs, queue);
         let before = book.held;
-        if let Err(error) = book.db.execute_batch("BEGIN IMMEDIATE") {
-            // The job is dropped, and with it its answer: the caller learns that the ledger takes no writes.
+        if let Err(error) = execute(&book.db, "BEGIN IMMEDIATE") {
+            // The jobs are dropped, and with them their answers: the callers learn that the ledger takes no writes.
             tracing::error!(%error, "the ledger can't begin a transaction");
+            jobs.clear();
             continue;
         }
         let (mut replies, mut failed) = (Vec::new(), false);
-        for job in std::iter::once(first).chain(queue.try_iter()).take(BATCH) {
-            let (stop, reply) = job(&mut book);
-            replies.push(reply);
+        while !failed && let Some(job) = jobs.pop_front() {
+            let (stop, reply) = (job.run)(&mut book);
+            replies.push((job.home, reply));
             failed = stop;
-            if failed {
-                break;
-            }
         }
-        let commit = if failed { None } else { Some(book.db.execute_batch("COMMIT")) };
+        let begun = Instant::now();
+        let commit = if failed { None } else { Some(execute(&book.db, "COMMIT")) };
+        jobs.extend(queue.try_iter().take(BATCH.saturating_sub(jobs.len())));
+        crowd.learn(replies.len() + jobs.len(), begun.elapsed());
         let undone = match commit {
             Some(Ok(())) => None,
             Some(Err(error)) if is_full(&error) => Some(Error::Full),
@@ -132,11 +151,33 @@ fn write(mut book: Book, queue: &mpsc::Receiver<Job>) {
         };
         if undone.is_some() {
             if !book.db.is_autocommit() {
-                let _ = book.db.execute_batch("ROLLBACK");
+                let _ = execute(&book.db, "ROLLBACK");
             }
             book.held = before;
         }
-        replies.into_iter().for_each(|reply| reply(undone.clone()));
+        answer(replies, undone.as_ref());
+    }
+}
+
+fn execute(db: &Connection, statement: &str) -> rusqlite::Result<()> {
+    db.prepare_cached(statement)?.execute([]).map(drop)
+}
+
+/// Hands over all answers of a runtime at once: each by itself would wake its thread.
+fn answer(replies: Vec<(Handle, Reply)>, undone: Option<&Error>) {
+    if replies.len() == 1 {
+        return replies.into_iter().for_each(|(_, reply)| reply(undone.cloned()));
+    }
+    let mut homes: Vec<(Handle, Vec<Reply>)> = Vec::new();
+    for (home, reply) in replies {
+        match homes.iter_mut().find(|(known, _)| known.id() == home.id()) {
+            Some((_, replies)) => replies.push(reply),
+            None => homes.push((home, vec![reply])),
+        }
+    }
+    for (home, replies) in homes {
+        let undone = undone.cloned();
+        home.spawn(async move { replies.into_iter().for_each(|reply| reply(undone.clone())) });
     }
 }
 
