@@ -90,10 +90,17 @@ impl Blobs for Files {
 
     async fn free(&self, id: &ShareId, _reached: u64) -> Result<()> {
         let path = self.path(id);
-        match blocking(move || fs::remove_file(path)).await {
-            Err(Error::Missing) => Ok(()),
-            freed => freed,
+        let unnamed = move || {
+            let file = File::open(&path)?;
+            fs::remove_file(path).map(|()| file)
+        };
+        match blocking(unnamed).await {
+            // Nobody can open it any more. That the system takes its time to give back a large file's pages need hold nobody up.
+            Ok(file) => drop(spawn_blocking(move || drop(file))),
+            Err(Error::Missing) => {}
+            Err(error) => return Err(error),
         }
+        Ok(())
     }
 
     async fn room(&self, bytes: u64) -> Result<()> {
