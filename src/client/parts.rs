@@ -88,7 +88,7 @@ impl Layout {
 /// What shows whether a part is still the same: SHA-256 over its number, its length and the tags of its records, behind what
 /// stands before them in the first.
 ///
-/// Two plaintexts have one tag, under one key as one record, with a chance of less than 2⁻¹¹³ (docs/sealing.md); and tags are
+/// Two plaintexts have one tag, under one key as one record, with a chance of at most 2⁻¹¹⁴ (docs/sealing.md); and tags are
 /// a sixteen-thousandth of the bytes.
 fn imprint(part: u64, front: &[u8], records: &[u8]) -> Digest {
     let mut text = b"onetimeshare v1 note".to_vec();

@@ -103,6 +103,10 @@ impl Line {
 
     /// Sends several commands. The first error among the answers counts for all.
     pub(super) async fn query_all(&self, commands: &[&Cmd]) -> RedisResult<Vec<Value>> {
+        if commands.is_empty() {
+            // Who asks nothing would be taken for the one whom the next answer belongs to.
+            return Ok(Vec::new());
+        }
         let answers = self.ask(commands)?;
         answered(answers).await?.into_iter().map(Value::extract_error).collect()
     }
