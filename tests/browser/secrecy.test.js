@@ -53,7 +53,7 @@ onBothStores("a whole session", (test) => {
 
     await sender.goto(`${between.address}/`);
     await sender.getByRole("heading", { name: "My shares" }).waitFor();
-    await sender.getByRole("button", { name: "Forget" }).first().click();
+    await sender.getByRole("button", { name: "Forget", exact: true }).click();
     await sender.getByRole("button", { name: "Forget it" }).click();
 
     const secrets = [given.link, text.link].map((link) => link.split("#")[1]);
