@@ -1,6 +1,7 @@
 //! From settings to a running server: store, listeners, the accept loop and its end.
 
 mod accept;
+mod log;
 mod wire;
 mod workers;
 
@@ -16,18 +17,15 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::Level;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
+pub use self::log::log;
 use self::workers::Workers;
 use crate::blobs::Blobs;
 use crate::blobs::files::Files;
 use crate::blobs::objects::Objects;
 use crate::blobs::place::Place;
 use crate::blobs::redis::RedisBlobs;
-use crate::config::{Config, LogFormat};
+use crate::config::Config;
 use crate::http::{self, App};
 use crate::ledger::redis::RedisLedger;
 use crate::ledger::sqlite::Sqlite;
@@ -41,19 +39,6 @@ const DRAIN: Duration = Duration::from_secs(300);
 /// A Redis that is started at the same time may take so long.
 const REDIS_PATIENCE: Duration = Duration::from_secs(30);
 const HEALTHCHECK: Duration = Duration::from_secs(4);
-
-/// Starts logging to stderr.
-pub fn log(format: LogFormat) {
-    let lines = tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false);
-    // Requests that the bucket's driver repeats are its own business; what fails in the end is logged here.
-    let filter = Targets::new().with_default(Level::INFO).with_target("object_store", Level::WARN);
-    match format {
-        LogFormat::Text => {
-            lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).finish().with(filter).init()
-        }
-        LogFormat::Json => lines.json().finish().with(filter).init(),
-    }
-}
 
 /// Serves until SIGTERM or SIGINT, and then until running transfers are through, or a second signal comes.
 ///

@@ -11,6 +11,8 @@ use anyhow::Context;
 use tokio::runtime::{Builder, Handle};
 use tokio_util::task::TaskTracker;
 
+use super::log;
+
 /// Tasks that run before a thread looks for what came in meanwhile: with large bodies each takes half a millisecond.
 const TASKS_AT_A_TIME: u32 = 8;
 
@@ -52,10 +54,14 @@ impl Workers {
 
 impl Worker {
     fn start(number: usize) -> anyhow::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().event_interval(TASKS_AT_A_TIME).build();
-        let runtime = runtime.context("can't start a runtime")?;
+        let mut runtime = Builder::new_current_thread();
+        runtime.enable_all().event_interval(TASKS_AT_A_TIME).on_thread_park(log::end_turn);
+        let runtime = runtime.build().context("can't start a runtime")?;
         let handle = runtime.handle().clone();
-        let serve = move || runtime.block_on(std::future::pending::<()>());
+        let serve = move || {
+            log::take_turns();
+            runtime.block_on(std::future::pending::<()>())
+        };
         thread::Builder::new().name(format!("connections-{number}")).spawn(serve).context("can't start a thread")?;
         Ok(Self { runtime: handle, held: Arc::default() })
     }
