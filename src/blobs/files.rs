@@ -90,11 +90,12 @@ impl Blobs for Files {
 
     async fn free(&self, id: &ShareId, _reached: u64) -> Result<()> {
         let path = self.path(id);
-        let unnamed = move || {
-            let file = File::open(&path)?;
+        let unlink = move || {
+            // Where it can't be opened, the pages go with the name.
+            let file = File::open(&path).ok();
             fs::remove_file(path).map(|()| file)
         };
-        match blocking(unnamed).await {
+        match blocking(unlink).await {
             // Nobody can open it any more. That the system takes its time to give back a large file's pages need hold nobody up.
             Ok(file) => drop(spawn_blocking(move || drop(file))),
             Err(Error::Missing) => {}
