@@ -2,7 +2,7 @@
 
 use std::env;
 
-use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 
 use super::failure::{Failure, Result};
 use super::link::Origin;
@@ -17,14 +17,29 @@ pub(super) fn before(origin: &Origin) -> Result<Option<String>> {
         return Ok(None);
     }
     let own = if origin.tls { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };
-    for variable in own.into_iter().chain(["ALL_PROXY", "all_proxy"]) {
-        let value = env::var(variable).unwrap_or_default();
-        if !value.is_empty() && Matcher::builder().all(value).build().intercept(&server).is_none() {
-            return Err(Failure::usage(format_args!(
-                "{variable} names no proxy: write it like http://proxy.example:3128 or socks5h://127.0.0.1:1080"
-            )));
-        }
+    let (_, exempt) = first_of(["NO_PROXY", "no_proxy"]).unwrap_or_default();
+    if Matcher::builder().all("http://any").no(exempt).build().intercept(&server).is_none() {
+        return Ok(None);
     }
-    let proxy = Matcher::from_env().intercept(&server);
-    Ok(proxy.map(|proxy| proxy.uri().to_string().trim_end_matches('/').to_owned()))
+    let decides = first_of(own).or_else(|| first_of(["ALL_PROXY", "all_proxy"]));
+    let Some((variable, value)) = decides else { return Ok(None) };
+    if Matcher::builder().all(value).build().intercept(&server).is_none() {
+        return Err(Failure::usage(format_args!(
+            "{variable} names no proxy: write it like http://proxy.example:3128 or socks5h://127.0.0.1:1080"
+        )));
+    }
+    Ok(Matcher::from_env().intercept(&server).as_ref().and_then(address))
+}
+
+/// The first of two names that is set, unless it is empty.
+fn first_of(names: [&'static str; 2]) -> Option<(&'static str, String)> {
+    let set = names.into_iter().find_map(|name| Some((name, env::var(name).ok()?)));
+    set.filter(|(_, value)| !value.is_empty())
+}
+
+/// Where a proxy is: a password with an `@` in it would leave its end before the host.
+fn address(proxy: &Intercept) -> Option<String> {
+    let (scheme, host) = (proxy.uri().scheme_str()?, proxy.uri().host()?);
+    let port = proxy.uri().port().map_or_else(String::new, |port| format!(":{port}"));
+    Some(format!("{scheme}://{host}{port}"))
 }

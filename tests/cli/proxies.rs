@@ -135,8 +135,26 @@ fn a_proxy_that_is_not_there_or_none_is_told() {
     let said = ended(&with(&user, &[("HTTPS_PROXY", "http://me:hush@127.0.0.1:1")], &["send", "a.txt"]), 5);
     assert!(said.contains("can't reach https://send.test through the proxy http://127.0.0.1:1: "), "{said}");
     assert!(said.lines().count() == 1 && !said.contains("hush"), "{said}");
+    let said = ended(&with(&user, &[("HTTPS_PROXY", "http://me:hu@sh@127.0.0.1:1")], &["send", "a.txt"]), 5);
+    assert!(said.contains("through the proxy http://127.0.0.1:1: ") && !said.contains("sh@"), "{said}");
     for nonsense in ["gopher://127.0.0.1:1", "http://", "not a proxy"] {
         let said = ended(&with(&user, &[("ALL_PROXY", nonsense)], &["send", "a.txt"]), 2);
         assert!(said.contains("ALL_PROXY") && said.contains("http://") && said.lines().count() == 1, "{said}");
     }
+}
+
+#[test]
+fn only_what_decides_must_name_a_proxy() {
+    let server = Server::start(Store::Embedded);
+    let proxy = Proxy::before(server.address);
+    let user = User::new(HTTP);
+    user.file("a.txt", b"a");
+    let named = proxy.named("http", "");
+    // As GNOME sets them.
+    let others = [("all_proxy", "socks://127.0.0.1:1/"), ("HTTPS_PROXY", "gopher://127.0.0.1:1")];
+    let send = ["send", "--insecure-http", "a.txt"];
+    ended(&with(&user, &[("http_proxy", &named), others[0], others[1]], &send), 0);
+    assert!(!proxy.heads().is_empty());
+    let said = ended(&with(&user, &[others[0], ("NO_PROXY", "send.test")], &send), 5);
+    assert!(said.contains("can't reach http://send.test: "), "{said}");
 }
