@@ -129,7 +129,8 @@ impl Redis {
         Ok(self.shards.run(Kind::Ledger, call).await?)
     }
 
-    /// Runs a transition, and `beside` it, right after, a small command about keys of the same tag: one round trip. Gives both answers.
+    /// Runs a transition, and `beside` it, right after, a small command about keys of the same tag: one round trip, but for
+    /// a cluster, where either may be first. Gives both answers.
     pub(crate) async fn run_beside(&self, call: &Call<'_>, beside: &Cmd) -> Result<(Value, Value), Failure> {
         let send = async |command: &Cmd| self.shards.query_all(Kind::Ledger, &[command, beside]).await;
         let answers = match send(call.by_hash()).await {

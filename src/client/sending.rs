@@ -136,7 +136,7 @@ impl Sending<'_> {
             match self.request(&left).await {
                 Ok(offset) => {
                     self.reached(offset)?;
-                    self.limits.passed = self.limits.passed.max(offset - from);
+                    self.limits.passed = self.limits.passed.max(offset.saturating_sub(from));
                     self.limits.most = self.limits.most.saturating_mul(2).min(self.limits.ceiling);
                     let longer = if begun.elapsed() < QUICK { self.limits.parts * 2 } else { HELD };
                     self.limits.parts = if self.again { longer.min(AT_ONCE) } else { HELD };

@@ -261,19 +261,21 @@ impl Ledger for RedisLedger {
     async fn charge(&self, id: &ShareId, claim: &Digest, charge: &Charge, now: Timestamp) -> Result<Option<Bytes>> {
         let keys = self.keys(id);
         let names = [&*keys.receipt(), &keys.lease(claim)];
+        // Or gives back.
+        let takes = charge.bytes >= 0;
         let mut content = ::redis::cmd("HGET");
         content.arg(names[1]).arg("inline");
         let attempt = async |claimed: &str| {
             let call = self.scripts.charge.call(&names, 256).arg(now.0).arg(&claim.0[..]).arg(charge.bytes);
             let call = call.arg(charge.limit).arg(charge.lease_expires_at.0).arg(kept_for()).arg(claimed);
-            if charge.bytes < 0 {
+            if !takes {
                 return Ok((self.run(call, now).await?, None));
             }
             let (answer, content) = self.redis.run_beside(&call, &content).await?;
             Ok::<_, Error>((Reply::of(answer, now, None)?, bytes_of(content)))
         };
         // What is given back was charged, and so acknowledged, before.
-        let doubts = self.redis.wants_acks() && charge.bytes >= 0;
+        let doubts = self.redis.wants_acks() && takes;
         let (mut reply, mut content) = attempt(if doubts { "doubted" } else { "" }).await?;
         if !reply.flag()? {
             let call = self.scripts.confirm.call(&names, 64).arg(now.0).arg(&claim.0[..]);
@@ -282,7 +284,7 @@ impl Ledger for RedisLedger {
             reply.flag()?;
         }
         // It was finished between the two.
-        if reply.flag()? && content.is_none() && charge.bytes >= 0 {
+        if reply.flag()? && content.is_none() && takes {
             return Err(Error::Unknown);
         }
         // A lease that goes on needs no hint: the sweeper puts it off.

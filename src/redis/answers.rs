@@ -6,6 +6,8 @@ use ::redis::{ErrorKind, RedisError, RedisResult, Value};
 const READ: usize = 16 * 1024;
 /// A value of so many bytes is read to where it stays.
 const LONG: usize = 16 * 1024;
+/// The longest value that Redis keeps (`proto-max-bulk-len` of redis.conf).
+const LONGEST: usize = 512 * 1024 * 1024;
 /// Arrays in arrays: scripts answer with a few.
 const DEPTH: u32 = 8;
 
@@ -121,7 +123,10 @@ impl<'a> Parser<'a> {
     }
 
     fn bytes(&mut self, length: usize) -> Result<Value, Stop> {
-        let whole = self.at.checked_add(length).and_then(|end| end.checked_add(2)).ok_or(Stop::Malformed)?;
+        if length > LONGEST {
+            return Err(Stop::Malformed);
+        }
+        let whole = self.at + length + 2;
         let value = self.bytes.get(self.at..whole).ok_or(Stop::Missing { whole })?;
         self.at = whole;
         Ok(Value::BulkString(value[..length].to_vec()))
@@ -192,7 +197,8 @@ mod tests {
 
     #[test]
     fn what_is_no_answer_is_an_error() {
-        for bytes in [&b"HTTP/1.1 400\r\n"[..], b"$x\r\n", b"\r\n", b":1x\r\n", b"*1\r\n?\r\n"] {
+        let endless = b"$9223372036854775807\r\n";
+        for bytes in [&b"HTTP/1.1 400\r\n"[..], b"$x\r\n", b"\r\n", b":1x\r\n", b"*1\r\n?\r\n", endless] {
             assert!(read(bytes, 3).is_err(), "{bytes:?}");
         }
         assert!(read(&b"*1\r\n".repeat(20), 100).is_err());

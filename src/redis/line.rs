@@ -11,37 +11,38 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use ::redis::{Cmd, RedisError, RedisResult, Value};
+use ::redis::{Cmd, ErrorKind, RedisError, RedisResult, Value};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, timeout};
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::answers::Answers;
-use super::pipe::{Stream, connect, login};
-use super::topology::{Node, OPENED_WITHIN};
+use super::topology::{Node, OPENED_WITHIN, Stream, connect, login};
 
 /// Of a buffer for what goes out, so much stays when it is empty.
 const KEPT: usize = 64 * 1024;
+/// So much may wait to go out; a Redis that takes no more than that is no use to whoever asks next.
+const WAITING: usize = 16 * 1024 * 1024;
 
 /// A connection; clones are the same one. Dropped with the last of them.
 #[derive(Clone)]
 pub(super) struct Line {
     state: Arc<Mutex<State>>,
-    _driver: Arc<AbortOnDropHandle<()>>,
+    _carrier: Arc<AbortOnDropHandle<()>>,
 }
 
-/// What callers and the driver have in common.
+/// What callers and the carrier have in common.
 #[derive(Default)]
 struct State {
     /// What is not yet on its way.
     out: Vec<u8>,
     /// Whom the answers belong to, in order.
     asked: VecDeque<Asked>,
-    /// The driver, where it waits.
-    driver: Option<Waker>,
-    /// Why nothing can be asked any more.
-    over: Option<RedisError>,
+    /// The carrier, where it waits.
+    carrier: Option<Waker>,
+    /// Nothing can be asked any more.
+    over: bool,
 }
 
 struct Asked {
@@ -71,7 +72,7 @@ impl Line {
 
     fn over(stream: Stream, node: Node, within: Duration) -> Self {
         let state = Arc::<Mutex<State>>::default();
-        let driver = Driver {
+        let carrier = Carrier {
             stream,
             within,
             state: Arc::clone(&state),
@@ -79,20 +80,15 @@ impl Line {
             answers: Answers::default(),
             late: Box::pin(tokio::time::sleep(within)),
         };
-        let drive = async move {
-            let state = Arc::clone(&driver.state);
+        let end = End(Arc::clone(&state));
+        let carry = async move {
             let error = tokio::select! {
-                error = driver => error,
+                error = carrier => error,
                 () = node.left() => io::Error::from(io::ErrorKind::ConnectionAborted).into(),
             };
-            let asked = {
-                let mut state = lock(&state);
-                state.over = Some(error.clone());
-                mem::take(&mut state.asked)
-            };
-            asked.into_iter().for_each(|asked| drop(asked.to.send(Err(error.clone()))));
+            end.come().into_iter().for_each(|asked| drop(asked.to.send(Err(error.clone()))));
         };
-        Self { state, _driver: Arc::new(AbortOnDropHandle::new(tokio::spawn(drive))) }
+        Self { state, _carrier: Arc::new(AbortOnDropHandle::new(tokio::spawn(carry))) }
     }
 
     /// Sends one command.
@@ -114,15 +110,19 @@ impl Line {
     fn ask(&self, commands: &[&Cmd]) -> RedisResult<oneshot::Receiver<RedisResult<Vec<Value>>>> {
         let (to, answers) = oneshot::channel();
         let mut state = lock(&self.state);
-        if let Some(error) = &state.over {
-            return Err(error.clone());
+        if state.over {
+            // Nothing was sent: it may be asked on another connection.
+            return Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
+        }
+        if state.out.len() > WAITING {
+            return Err((ErrorKind::Client, "too much waits for Redis").into());
         }
         commands.iter().for_each(|command| command.write_packed_command(&mut state.out));
         let wanted = commands.len();
         state.asked.push_back(Asked { since: Instant::now(), wanted, answers: Vec::with_capacity(wanted), to });
-        let driver = state.driver.take();
+        let carrier = state.carrier.take();
         drop(state);
-        driver.into_iter().for_each(Waker::wake);
+        carrier.into_iter().for_each(Waker::wake);
         Ok(answers)
     }
 }
@@ -135,8 +135,26 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Comes with the carrier's task, however that ends: whoever asked is not left waiting.
+struct End(Arc<Mutex<State>>);
+
+impl End {
+    /// Nothing can be asked from now on. Gives whoever still waits.
+    fn come(&self) -> VecDeque<Asked> {
+        let mut state = lock(&self.0);
+        state.over = true;
+        mem::take(&mut state.asked)
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.come();
+    }
+}
+
 /// Writes what was asked, and hands out what is answered. Resolves to why it can't any more.
-struct Driver {
+struct Carrier {
     stream: Stream,
     within: Duration,
     state: Arc<Mutex<State>>,
@@ -146,7 +164,7 @@ struct Driver {
     late: Pin<Box<Sleep>>,
 }
 
-impl Driver {
+impl Carrier {
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<RedisError> {
         loop {
             while let Some(answer) = match self.answers.next() {
@@ -215,12 +233,12 @@ impl Driver {
     }
 }
 
-impl Future for Driver {
+impl Future for Carrier {
     type Output = RedisError;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<RedisError> {
         let this = self.get_mut();
-        lock(&this.state).driver = Some(cx.waker().clone());
+        lock(&this.state).carrier = Some(cx.waker().clone());
         for step in [Self::read, Self::write, Self::watch] {
             if let Poll::Ready(error) = step(this, cx) {
                 return Poll::Ready(error);

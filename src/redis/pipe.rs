@@ -4,20 +4,17 @@
 //! else: it is tried where all is well, and whoever gets an error from it sends the same by a link.
 
 use std::io::{self, IoSlice};
-use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ::redis::aio::AsyncStream;
-use ::redis::{Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, RedisResult, RedisWrite};
+use ::redis::{Cmd, ErrorKind, RedisResult, RedisWrite};
 use bytes::{BufMut, Bytes};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime;
 use tokio::time::timeout;
 
 use super::BULK_WITHIN;
 use super::shards::here;
-use super::topology::{Node, OPENED_WITHIN};
+use super::topology::{Node, OPENED_WITHIN, Stream, connect, login};
 
 /// Bytes to be written, and when they are to vanish.
 pub(super) struct Write {
@@ -107,9 +104,6 @@ struct Pipe {
     stream: BufReader<Stream>,
 }
 
-/// A connection's bytes.
-pub(super) type Stream = Pin<Box<dyn AsyncStream + Send + Sync>>;
-
 impl Pipe {
     async fn open(node: &Node) -> RedisResult<Self> {
         let info = node.info();
@@ -122,6 +116,7 @@ impl Pipe {
             }
             Ok(pipe)
         });
+        // No timeout by its kind: nothing was written, and a link may do it.
         opened.await.unwrap_or_else(|_| Err((ErrorKind::Client, "no connection in time").into()))
     }
 
@@ -152,35 +147,5 @@ impl Pipe {
             Some(b'*') => Ok(()),
             _ => ::redis::parse_redis_value(&line)?.extract_error().map(drop),
         }
-    }
-}
-
-/// What is asked first on a new connection.
-pub(super) fn login(info: &ConnectionInfo) -> Vec<Cmd> {
-    let (login, mut commands) = (info.redis_settings(), Vec::new());
-    if let Some(password) = login.password() {
-        let mut auth = ::redis::cmd("AUTH");
-        auth.arg(login.username()).arg(password);
-        commands.push(auth);
-    }
-    if login.db() != 0 {
-        let mut select = ::redis::cmd("SELECT");
-        select.arg(login.db());
-        commands.push(select);
-    }
-    commands
-}
-
-/// A connection without TLS, nothing said yet.
-pub(super) async fn connect(address: &ConnectionAddr) -> RedisResult<Stream> {
-    match address {
-        ConnectionAddr::Tcp(host, port) => {
-            let stream = TcpStream::connect((&**host, *port)).await?;
-            stream.set_nodelay(true)?;
-            Ok(Box::pin(stream))
-        }
-        ConnectionAddr::Unix(path) => Ok(Box::pin(UnixStream::connect(path).await?)),
-        // TLS copies every byte anyway.
-        _ => Err((ErrorKind::Client, "only the driver speaks TLS").into()),
     }
 }

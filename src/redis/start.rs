@@ -26,7 +26,7 @@ pub async fn connect(settings: &Settings) -> anyhow::Result<Arc<Redis>> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let mut patience = Patience::new(settings.patience);
     let shards = Arc::new(shards(settings, &mut patience).await?);
-    let memory = Memory::ask(&shards).await.context("Redis does not answer INFO")?;
+    let memory = memory(&shards, &mut patience).await?;
     if let Some(evicting) = memory.iter().find(|memory| memory.evicts())
         && !settings.allow_eviction
     {
@@ -133,6 +133,17 @@ async fn try_connection(topology: &Topology, patience: &mut Patience) -> anyhow:
         let why = reason(&error);
         refuse_untrusted("Redis'", &why)?;
         patience.wait("Redis can't be reached", &why).await?;
+    }
+}
+
+/// What Redis says of its memory; one that has just started may still be busy.
+async fn memory(shards: &Shards, patience: &mut Patience) -> anyhow::Result<Vec<Memory>> {
+    loop {
+        match Memory::ask(shards).await {
+            Ok(memory) => return Ok(memory),
+            Err(error) if is_refusal(&error) => bail!("Redis refuses INFO ({}): allow it to the user", reason(&error)),
+            Err(error) => patience.wait("Redis does not answer INFO", &reason(&error)).await?,
+        }
     }
 }
 

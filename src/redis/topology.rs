@@ -1,13 +1,15 @@
 //! Which node takes writes, and connections to it.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
+use ::redis::aio::{AsyncStream, MultiplexedConnection};
 use ::redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, RedisError, RedisResult,
     ServerErrorKind, Value,
 };
+use tokio::net::{TcpStream, UnixStream};
 use tokio_util::sync::CancellationToken;
 
 use super::sentinel::Sentinels;
@@ -123,6 +125,39 @@ impl Node {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// A connection's bytes.
+pub(super) type Stream = Pin<Box<dyn AsyncStream + Send + Sync>>;
+
+/// What is asked first on a new connection.
+pub(super) fn login(info: &ConnectionInfo) -> Vec<Cmd> {
+    let (login, mut commands) = (info.redis_settings(), Vec::new());
+    if let Some(password) = login.password() {
+        let mut auth = ::redis::cmd("AUTH");
+        auth.arg(login.username()).arg(password);
+        commands.push(auth);
+    }
+    if login.db() != 0 {
+        let mut select = ::redis::cmd("SELECT");
+        select.arg(login.db());
+        commands.push(select);
+    }
+    commands
+}
+
+/// A connection without TLS, nothing said yet.
+pub(super) async fn connect(address: &ConnectionAddr) -> RedisResult<Stream> {
+    match address {
+        ConnectionAddr::Tcp(host, port) => {
+            let stream = TcpStream::connect((&**host, *port)).await?;
+            stream.set_nodelay(true)?;
+            Ok(Box::pin(stream))
+        }
+        ConnectionAddr::Unix(path) => Ok(Box::pin(UnixStream::connect(path).await?)),
+        // TLS copies every byte anyway.
+        _ => Err((ErrorKind::Client, "only the driver speaks TLS").into()),
     }
 }
 
