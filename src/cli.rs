@@ -78,6 +78,10 @@ impl Cli {
                 eprintln!("onetimeshare: {}", one_line(&error));
                 std::process::exit(2)
             }
+            ErrorKind::UnknownArgument | ErrorKind::ArgumentConflict => {
+                eprintln!("onetimeshare: {}; see --help", one_line(&error));
+                std::process::exit(2)
+            }
             _ => error.exit(),
         })
     }

@@ -42,7 +42,7 @@ pub struct Config {
     #[arg(long, env)]
     pub redis_port: Option<u16>,
     /// Number of its database [default: 0]
-    #[arg(long, env)]
+    #[arg(long, env, value_parser = clap::value_parser!(i64).range(0..))]
     pub redis_db: Option<i64>,
     /// User to log in as
     #[arg(long, env)]

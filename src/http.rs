@@ -34,7 +34,7 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::StatusCode;
 use axum::middleware::{map_request, map_response};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, options, post, put};
+use axum::routing::{MethodRouter, any, get, options, post, put};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
@@ -112,9 +112,10 @@ impl Server {
         let seen = observe::Seen::of(&mut request);
         let asker = error::Asker::of(&request);
         DefaultBodyLimit::max(64 * 1024).apply(&mut request);
+        let request = pace::limit(request);
         let response = match policy::foreign(&request) {
             Some(refused) => refused.into_response(),
-            None => match self.routes.call(pace::limit(request)).await {
+            None => match self.routes.call(request).await {
                 Ok(response) => response.map(Body::new),
                 Err(never) => match never {},
             },
@@ -143,7 +144,11 @@ fn routes(app: App) -> Router {
         .route("/uploads", options(uploads::options).post(uploads::create))
         .route(
             "/uploads/{id}/{token}",
-            options(uploads::options).head(uploads::head).patch(uploads::patch).delete(uploads::delete),
+            options(uploads::options)
+                .head(uploads::head)
+                .patch(uploads::patch)
+                .delete(uploads::delete)
+                .fallback(uploads::overridden),
         )
         .layer(DefaultBodyLimit::disable())
         .layer(map_response(uploads::say_version));
@@ -167,19 +172,24 @@ fn routes(app: App) -> Router {
         .route("/d/{id}/{claim}/{key}", get(plain::receive::download))
         .route("/r/{id}", get(pages::sealed_receipt))
         .route("/r/{id}/{owner}", get(pages::receipt).post(pages::revoke).delete(pages::revoke_quietly))
-        .route("/status", get(status::status))
-        .route("/test-redis", get(status::status))
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(status::readyz))
-        .route("/share-target", post(policy::unread_share))
-        .route("/favicon.ico", get(assets::icon))
-        .route("/sw.js", get(assets::service_worker))
+        .route("/status", or_file(get(status::status)))
+        .route("/test-redis", or_file(get(status::status)))
+        .route("/healthz", or_file(get(|| async { "ok\n" })))
+        .route("/readyz", or_file(get(status::readyz)))
+        .route("/share-target", or_file(post(policy::unread_share)))
+        .route("/favicon.ico", or_file(get(assets::icon)))
+        .route("/sw.js", or_file(get(assets::service_worker)))
         .route("/static/{version}/{*path}", get(assets::asset))
         .nest("/api/v1", api)
         .method_not_allowed_fallback(|| async { Error::MethodNotAllowed })
         .fallback(any(|| async { Error::NotFound }))
         .layer(map_request(observe::note_route))
         .with_state(app)
+}
+
+/// What is at an address that is a file's name, too: `curl -T status` uploads one.
+fn or_file(here: MethodRouter<App>) -> MethodRouter<App> {
+    here.put(plain::put_here)
 }
 
 /// The metrics, for their own listener.

@@ -329,8 +329,8 @@ pub trait Ledger: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Why nothing can be published, claimed or revoked just now although the ledger answers, in words; a second old at the most.
-    fn hindrance(&self) -> Option<String> {
+    /// What whoever runs it should know although the ledger answers, in words; a second old at the most.
+    fn caveat(&self) -> Option<String> {
         None
     }
 }

@@ -197,7 +197,7 @@ async fn what_a_replica_does_not_acknowledge_is_refused_and_succeeds_when_it_is_
         assert_unacknowledged(ledger.finish(&claimed.id, &running, now()).await, 1);
     }
     assert_eq!(ledger.ping().await, Ok(()));
-    assert!(ledger.hindrance().is_some_and(|why| why.contains("1 of 2")));
+    assert!(ledger.caveat().is_some_and(|why| why.contains("1 of 2")));
 
     group.nodes[stopped].start_again();
     group.settle();

@@ -105,7 +105,7 @@ impl Blobs for Files {
     }
 
     async fn room(&self, bytes: u64) -> Result<()> {
-        let disk = rustix::fs::statvfs(&self.folder).map_err(|error| failure(error.into()))?;
+        let disk = rustix::fs::statvfs(&self.folder).map_err(|error| of_folder(failure(error.into())))?;
         let (free, total) = (disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize);
         let floor = FLOOR.min(total / 20);
         if free.saturating_sub(floor) < bytes { Err(Error::Full) } else { Ok(()) }
@@ -137,7 +137,7 @@ impl Blobs for Files {
     async fn ping(&self) -> Result<()> {
         let folder = self.folder.clone();
         let writable = move || Ok(rustix::fs::access(&folder, rustix::fs::Access::WRITE_OK)?);
-        blocking(writable).await
+        blocking(writable).await.map_err(of_folder)
     }
 }
 
@@ -272,6 +272,14 @@ fn read_exact_at(file: &File, length: usize, at: u64) -> io::Result<Bytes> {
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T> {
     spawn_blocking(work).await.unwrap_or_else(|panic| Err(io::Error::other(panic))).map_err(failure)
+}
+
+/// What was asked of the folder of all blobs: no one of them is missing.
+fn of_folder(error: Error) -> Error {
+    match error {
+        Error::Missing => Error::Unavailable("the folder of the blobs is not there".into()),
+        error => error,
+    }
 }
 
 fn failure(error: io::Error) -> Error {

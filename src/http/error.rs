@@ -302,7 +302,7 @@ pub(crate) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
     let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     accept
         .flat_map(|value| value.split(','))
-        .any(|range| range.split(';').next().is_some_and(|t| t.trim() == media_type))
+        .any(|range| range.split(';').next().is_some_and(|t| t.trim().eq_ignore_ascii_case(media_type)))
 }
 
 #[cfg(test)]

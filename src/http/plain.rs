@@ -7,7 +7,7 @@ use askama::Template;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -38,6 +38,18 @@ pub(super) async fn put(
     body: Body,
 ) -> Result<Response, Error> {
     upload(app, client, name, query, headers, body).await
+}
+
+/// `PUT` at a fixed address of one segment.
+pub(super) async fn put_here(
+    State(app): State<App>,
+    client: Client,
+    uri: Uri,
+    Query(query): Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Error> {
+    upload(app, client, uri.path().trim_start_matches('/').to_owned(), query, headers, body).await
 }
 
 /// `PUT /`.

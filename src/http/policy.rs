@@ -47,7 +47,8 @@ pub(super) fn headers(mut response: Response) -> Response {
 pub(super) fn foreign(request: &Request) -> Option<Error> {
     let foreign = request.headers().get("sec-fetch-site").is_some_and(|site| site == "cross-site");
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    (foreign && changes && request.uri().path() != "/share-target").then_some(Error::CrossSite)
+    let shared = request.method() == Method::POST && request.uri().path() == "/share-target";
+    (foreign && changes && !shared).then_some(Error::CrossSite)
 }
 
 /// What a phone shares without the service worker's help would be plaintext: it is not read.

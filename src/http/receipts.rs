@@ -89,7 +89,7 @@ pub(super) async fn events(
     let receipts = changes(app, id, owner);
     if accepts(&headers, "multipart/x-mixed-replace") {
         let parts = receipts
-            .try_filter_map(async |json| Ok(json.map(|json| Part { headers: json_headers(), body: json.into() })));
+            .try_filter_map(async |json| Ok(json.map(|json| Part { headers: json_headers(), body: line(&json) })));
         let body = multipart_stream::serialize(parts, BOUNDARY);
         let media_type = format!("multipart/x-mixed-replace; boundary={BOUNDARY}");
         return Ok(([(header::CONTENT_TYPE, media_type)], Body::from_stream(body)).into_response());
@@ -141,6 +141,11 @@ fn changes(app: App, id: ShareId, owner: Digest) -> BoxStream<'static, Result<Op
 fn is_over(history: &History, now: Timestamp) -> bool {
     let state = history.state(now).state;
     !matches!(state, ShareState::Uploading | ShareState::Ready | ShareState::Claimed)
+}
+
+/// A part's body. The line's end belongs to the boundary behind it (RFC 2046 §5.1.1), which `multipart-stream` begins without one.
+fn line(json: &str) -> Bytes {
+    format!("{json}\r\n").into()
 }
 
 /// `multipart-stream` is on `http` 0.2: this is its edge.

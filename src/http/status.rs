@@ -55,8 +55,6 @@ pub(super) async fn status(State(app): State<App>, lang: Lang, method: Method) -
 /// `GET /readyz`. Downloads go on while replicas are missing: no reason to send clients elsewhere, where they are missing too.
 pub(super) async fn readyz(State(app): State<App>) -> Result<String, Error> {
     app.store.ping().await?;
-    Ok(match app.store.ledger.hindrance() {
-        None => "ready\n".to_owned(),
-        Some(why) => format!("ready, but nothing can be published, claimed or revoked: {why}\n"),
-    })
+    let but = app.store.ledger.caveat().map_or_else(String::new, |caveat| format!(", but {caveat}"));
+    Ok(format!("ready{but}\n"))
 }

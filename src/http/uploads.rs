@@ -5,7 +5,7 @@ mod metadata;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 
@@ -171,6 +171,23 @@ pub(super) async fn delete(
     speaks_tus(&headers)?;
     app.store.abandon(&share_id(&id)?, &named::<Token>(&token)?.digest()).await?;
     Ok(tus::<0>(StatusCode::NO_CONTENT, []))
+}
+
+/// `POST /api/v1/uploads/{id}/{token}`, from where other methods do not get through: `X-HTTP-Method-Override` says which one it is.
+pub(super) async fn overridden(
+    method: Method,
+    state: State<App>,
+    path: Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Error> {
+    let meant = headers.get("x-http-method-override").filter(|_| method == Method::POST).map(HeaderValue::as_bytes);
+    match meant {
+        Some(b"HEAD") => head(state, path, headers).await,
+        Some(b"PATCH") => patch(state, path, headers, body).await,
+        Some(b"DELETE") => delete(state, path, headers).await,
+        _ => Err(Error::MethodNotAllowed),
+    }
 }
 
 /// An upload that is small and comes whole: one step in the store makes a share of it.

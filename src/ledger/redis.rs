@@ -404,8 +404,11 @@ impl Ledger for RedisLedger {
         Ok(())
     }
 
-    fn hindrance(&self) -> Option<String> {
-        self.redis.lacks_replicas().map(|(has, wanted)| format!("{has} of {wanted} replicas are there"))
+    fn caveat(&self) -> Option<String> {
+        if let Some((has, wanted)) = self.redis.lacks_replicas() {
+            return Some(format!("nothing can be published, claimed or revoked: {has} of {wanted} replicas are there"));
+        }
+        self.redis.room().evicts().then(|| "Redis may evict shares: set maxmemory-policy noeviction".into())
     }
 }
 

@@ -23,7 +23,6 @@ pub(crate) struct Room {
     used: AtomicU64,
     reserved: AtomicU64,
     written: AtomicU64,
-    /// Whether an evicting Redis was complained of.
     evicts: AtomicBool,
 }
 
@@ -63,6 +62,11 @@ impl Room {
         bytes.saturating_add(reserved) <= self.free()
     }
 
+    /// Whether shares may be lost when a master is full.
+    pub(crate) fn evicts(&self) -> bool {
+        self.evicts.load(Ordering::Relaxed)
+    }
+
     /// Counts what was written since the last sample.
     pub(crate) fn wrote(&self, bytes: u64) {
         self.written.fetch_add(bytes, Ordering::Relaxed);
@@ -72,6 +76,7 @@ impl Room {
     pub(super) fn take(&self, masters: &[Memory]) {
         let used: u64 = masters.iter().map(|memory| memory.used).sum();
         let free = masters.iter().map(|memory| memory.limit().saturating_sub(memory.used)).min().unwrap_or(0);
+        self.evicts.store(masters.iter().any(Memory::evicts), Ordering::Relaxed);
         self.limit.store(self.max_storage.min(used.saturating_add(free)), Ordering::Relaxed);
         self.written.store(0, Ordering::Relaxed);
         self.used.store(used, Ordering::Relaxed);
@@ -80,15 +85,13 @@ impl Room {
     /// Takes a sample, and drops the reservations of uploads whose window is over.
     pub(super) async fn sample(&self, shards: &Shards, sweep: &Script) -> RedisResult<()> {
         let memory = Memory::ask(shards).await?;
+        let evicted_before = self.evicts();
         self.take(&memory);
         // Another node may have become the master since the start.
         if let Some(evicting) = memory.iter().find(|memory| memory.evicts())
-            && !self.evicts.swap(true, Ordering::Relaxed)
+            && !evicted_before
         {
-            tracing::error!(
-                policy = evicting.policy,
-                "Redis evicts keys when it is full: set maxmemory-policy noeviction"
-            );
+            evicting.complain();
         }
         let call = sweep.call(&[RESERVED], 16).arg(Timestamp::from(SystemTime::now()).0);
         if let Value::Int(reserved) = shards.run(Kind::Ledger, &call).await? {
@@ -125,6 +128,11 @@ impl Memory {
 
     pub(super) fn evicts(&self) -> bool {
         self.max > 0 && self.policy != "noeviction"
+    }
+
+    /// Says that shares may be lost.
+    pub(super) fn complain(&self) {
+        tracing::error!(policy = self.policy, "Redis evicts keys when it is full: set maxmemory-policy noeviction");
     }
 
     /// The most that may be used: a margin is left for buffers, leases and receipts.

@@ -27,13 +27,13 @@ pub async fn connect(settings: &Settings) -> anyhow::Result<Arc<Redis>> {
     let mut patience = Patience::new(settings.patience);
     let shards = Arc::new(shards(settings, &mut patience).await?);
     let memory = memory(&shards, &mut patience).await?;
-    if let Some(evicting) = memory.iter().find(|memory| memory.evicts())
-        && !settings.allow_eviction
-    {
-        bail!(
+    if let Some(evicting) = memory.iter().find(|memory| memory.evicts()) {
+        ensure!(
+            settings.allow_eviction,
             "Redis evicts keys when it is full (maxmemory-policy {}), and with them somebody's share: set maxmemory-policy noeviction",
             evicting.policy
         );
+        evicting.complain();
     }
     warn_of_what_a_crash_would_lose(&shards).await;
     let room = Arc::new(Room::new(settings.max_storage, settings.has_blobs));
@@ -127,6 +127,9 @@ async fn try_connection(topology: &Topology, patience: &mut Patience) -> anyhow:
         if is_refusal(&error) {
             bail!("Redis refuses the login ({}): check its user name and password", reason(&error));
         }
+        if error.code() == Some("ERR") && !is_crowded(&error) {
+            bail!("Redis refuses the settings ({}): correct them", error.detail().unwrap_or("ERR"));
+        }
         if matches!(error.kind(), ErrorKind::InvalidClientConfig) {
             bail!("the Redis settings can't be used: {}", reason(&error));
         }
@@ -173,6 +176,11 @@ impl Patience {
 pub(super) fn is_refusal(error: &RedisError) -> bool {
     error.kind() == ErrorKind::AuthenticationFailed
         || matches!(error.code(), Some("WRONGPASS" | "NOAUTH" | "NOPERM" | "NOPERMISSION"))
+}
+
+/// Whether it has no place for another connection just now.
+fn is_crowded(error: &RedisError) -> bool {
+    error.detail().is_some_and(|detail| detail.starts_with("max number of clients"))
 }
 
 pub(super) fn reason(error: &RedisError) -> String {

@@ -65,6 +65,12 @@ impl Request {
         self
     }
 
+    /// The same, where something in between passes on GET and POST alone.
+    pub(crate) fn by_post(mut self) -> Self {
+        let method = std::mem::replace(&mut self.method, "POST".into());
+        self.header("X-HTTP-Method-Override", method)
+    }
+
     pub(crate) fn bearer(self, token: &str) -> Self {
         self.header("Authorization", format!("Bearer {token}"))
     }

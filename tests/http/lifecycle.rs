@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::sender::{Plain, Sealed, Upload, bytes, token};
-use crate::server::{Server, Store, binary, signal, until, wait};
+use crate::server::{Redis, Server, Store, binary, signal, until, wait};
 
 const MIB: usize = 1024 * 1024;
 const SOON: Duration = Duration::from_secs(10);
@@ -222,7 +222,9 @@ fn wrong_or_contradictory_settings_stop_the_start_with_one_line() {
         &["--redis-cluster", "a:6379,b/c"],
         &["--redis-cluster", "a:6379", "--redis-url", "redis://127.0.0.1:1"],
         &["--redis-cluster", "a:6379", "--redis-db", "1"],
+        &["--redis-host", "127.0.0.1", "--redis-db=-1"],
         &["--log-format", "xml"],
+        &["--no-such-setting"],
         &["--metrics-listen", "127.0.0.1:7777", "--listen", "127.0.0.1:7777"],
     ];
     for flags in wrong {
@@ -246,6 +248,39 @@ fn wrong_or_contradictory_settings_stop_the_start_with_one_line() {
         let named = said(&output).to_uppercase().replace('-', "_");
         assert!(named.contains(variable), "it names {variable}: {}", said(&output));
     }
+}
+
+#[test]
+fn a_database_that_redis_does_not_have_is_told_at_once() {
+    let redis = Redis::start();
+    let (server, _) = redis.url().rsplit_once('/').map(|(server, db)| (server.to_owned(), db.to_owned())).unwrap();
+    let output = binary().args(["--redis-url", &format!("{server}/99")]).output().unwrap();
+    assert_one_line(&output, "database 99");
+    assert!(said(&output).contains("out of range"), "{}", said(&output));
+}
+
+#[test]
+fn a_server_whose_blobs_are_gone_is_not_ready() {
+    let server = Server::start(Store::Embedded);
+    let (blobs, away) = (server.data().join("blobs"), server.data().join("away"));
+    fs::rename(&blobs, &away).unwrap();
+    for request in [server.get("/readyz"), server.put("/a").body(vec![0; 200_000])] {
+        assert_eq!(request.header("Accept", "application/json").send().is(503).code(), "store_unavailable");
+    }
+    fs::rename(&away, &blobs).unwrap();
+    server.get("/readyz").send().is(200);
+}
+
+#[test]
+fn a_redis_that_may_evict_is_told_by_whoever_runs_on_it_all_the_same() {
+    let redis = Redis::start();
+    let _: String = redis.ask(&["CONFIG", "SET", "maxmemory", "1gb"]);
+    let _: String = redis.ask(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::in_folder(folder, &["--redis-url", &redis.url(), "--redis-allow-eviction"]);
+    assert!(server.get("/readyz").send().is(200).text().contains("may evict shares"));
+    let _: String = redis.ask(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    until("it sees that it is mended", SOON, || server.get("/readyz").send().is(200).text() == "ready\n");
 }
 
 #[test]

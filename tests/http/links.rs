@@ -192,6 +192,20 @@ on_both_stores! {
         assert!(fs::read(folder.path().join("a.bin")).unwrap() == content);
     }
 
+    fn looking_at_a_zip_moves_no_byte(store) {
+        let server = Server::with(store, &["--lease", "3s"]);
+        let files = vec![file("a", b"one"), file("b", b"two")];
+        let sealed = Sealed::of(files, "", b"onetwo", None);
+        let (upload, claim) = (Upload::publish(&server, &sealed, 1), token());
+        upload.claim(&server, &sealed, &claim).send().is(201);
+        let address = format!("/d/{}/{claim}/{}", upload.id, sealed.secret);
+        until("the lease ends, however often one looks", Duration::from_secs(30), || {
+            server.head(&address).send().expect(&[200, 410]).status == 410
+        });
+        let receipt = upload.receipt(&server);
+        assert_eq!((&receipt["state"], &receipt["claims"][0]["served"]), (&"lapsed".into(), &0.into()));
+    }
+
     fn evil_names_are_disarmed(store) {
         let server = Server::start(store);
         let names = [

@@ -166,6 +166,13 @@ on_both_stores! {
         }
     }
 
+    fn who_is_refused_while_still_sending_hears_of_it(store) {
+        let server = Server::start(store);
+        for _ in 0..20 {
+            server.put("/a").header("Sec-Fetch-Site", "cross-site").body(vec![7; 20_000_000]).send().is(403);
+        }
+    }
+
     fn wrong_methods_are_told_which_are_right(store) {
         let server = Server::start(store);
         let (id, token) = (unknown_id(), token());

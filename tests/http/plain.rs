@@ -73,6 +73,27 @@ on_both_stores! {
         assert!(fs::read(recipient.path().join("some report.pdf")).expect("it has its name") == content);
     }
 
+    fn names_of_pages_are_names_of_files_too(store) {
+        let server = Server::start(store);
+        for name in ["status", "test-redis", "healthz", "readyz", "share-target", "favicon.ico", "sw.js"] {
+            let share = Plain::made(&server, &server.put(&format!("/{name}")).body(bytes(100_000)).send().is(201));
+            assert_eq!(share.manifest(&server)["files"][0]["name"], name);
+            assert!(download(&server, &share) == bytes(100_000), "{name}");
+        }
+        server.get("/status").send().is(200);
+    }
+
+    fn a_form_without_files_takes_a_text(store) {
+        let server = Server::start(store);
+        let share = Plain::made(&server, &server.post("/?downloads=2").form(&[("text", "größer & 1 + 1")]).send().is(201));
+        assert_eq!(share.manifest(&server)["files"][0]["kind"], "text");
+        assert_eq!(share.receipt(&server)["downloads"], 2);
+        assert_eq!(download(&server, &share), "größer & 1 + 1".as_bytes());
+        for fields in [&[][..], &[("text", "")], &[("text", "a"), ("file", "b")], &[("text", &"a".repeat(300_000))]] {
+            server.post("/").form(fields).send().is(400);
+        }
+    }
+
     fn curl_sends_standard_input(store) {
         let server = Server::start(store);
         let folder = tempfile::tempdir().unwrap();

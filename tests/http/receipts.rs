@@ -186,6 +186,23 @@ on_both_stores! {
         }
     }
 
+    fn events_are_parts_for_whoever_reads_multipart_streams(store) {
+        let server = Server::start(store);
+        let upload = Upload::publish(&server, &Sealed::new(b"x"), 1);
+        let request = server.get(&format!("/api/v1/receipts/{}/events", upload.id)).bearer(&upload.owner);
+        let live = request.header("Accept", "multipart/x-mixed-replace").open().unwrap();
+        server.delete(&upload.share()).bearer(&upload.owner).send().is(204);
+        let text = live.whole().unwrap().text();
+        // RFC 2046 §5.1.1: a line's end and the boundary stand between two parts.
+        let parts: Vec<&str> = text.strip_prefix("--receipt\r\n").expect("a boundary").split("\r\n--receipt\r\n").collect();
+        let mut receipts = parts.iter().map(|part| {
+            let (head, body) = part.split_once("\r\n\r\n").expect("a head");
+            assert!(head.to_ascii_lowercase().contains("content-type: application/json"), "{head}");
+            serde_json::from_str::<Value>(body).expect("JSON and nothing else")
+        });
+        assert_eq!(receipts.next_back().expect("a part")["state"], "revoked");
+    }
+
     fn events_tell_of_a_visit_and_a_revocation(store) {
         let server = Server::start(store);
         let upload = Upload::publish(&server, &Sealed::new(b"x"), 1);

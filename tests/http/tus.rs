@@ -98,6 +98,22 @@ on_both_stores! {
         assert_arrives(&server, &upload, &sealed);
     }
 
+    fn methods_that_do_not_get_through_come_as_posts(store) {
+        let server = Server::start(store);
+        let sealed = Sealed::new(&bytes(100_000));
+        let upload = Upload::create(&server, &sealed, 1);
+        let patched = upload.patch(&server, 0, &sealed.run()).by_post().send().is(204);
+        assert_eq!(offset_of(&patched), sealed.run().len().to_string());
+        assert_arrives(&server, &upload, &sealed);
+
+        let given_up = Upload::create(&server, &sealed, 1);
+        let here = |method: &str| tus(server.request(method, &given_up.location)).by_post();
+        assert_eq!(offset_of(&here("HEAD").send().is(200)), "0");
+        here("GET").send().is(405);
+        here("DELETE").send().is(204);
+        given_up.head(&server).is(404);
+    }
+
     fn the_extensions_are_told(store) {
         let server = Server::start(store);
         let answer = server.request("OPTIONS", "/api/v1/uploads").send().expect(&[200, 204]);

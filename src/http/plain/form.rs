@@ -9,10 +9,11 @@ use std::task::{Poll, ready};
 use axum::body::Body;
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Query, Request, State};
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use http_body_util::Limited;
 
 use super::{Answer, Parameters, Sender, UNTYPED, content_length};
 use crate::http::client::Client;
@@ -45,7 +46,11 @@ pub(in crate::http) async fn send(
     if media_type.is_empty() && query.iter().any(|(name, value)| name == "text" && !value.is_empty()) {
         return super::upload(app, client, String::new(), query, headers, request.into_body()).await;
     }
-    if !media_type.to_ascii_lowercase().starts_with("multipart/form-data") {
+    let media_type = media_type.to_ascii_lowercase();
+    if media_type.starts_with("application/x-www-form-urlencoded") {
+        return text_alone(app, client, query, headers, request).await;
+    }
+    if !media_type.starts_with("multipart/form-data") {
         return Err(Error::MediaType("multipart/form-data, as `curl -F file=@NAME` and forms send it"));
     }
     let length = content_length(&headers);
@@ -64,6 +69,24 @@ pub(in crate::http) async fn send(
     let form = Form { app, form, feed, options, sender: None, expected };
     // Runs on where the connection breaks, so that what came is freed at once.
     whole(form.run(answer)).await
+}
+
+/// A form without files, as `curl -d text=…` sends it.
+async fn text_alone(
+    app: App,
+    client: Client,
+    mut query: Vec<(String, String)>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Response, Error> {
+    let request = request.map(|body| Body::new(Limited::new(body, FIELD)));
+    let fields = axum::Form::<Vec<(String, String)>>::from_request(request, &()).await;
+    let malformed = format!("The form must be UTF-8, and {FIELD} bytes at the most: send a longer text as a file.");
+    query.extend(fields.map_err(|_| Error::BadRequest(malformed))?.0);
+    if !query.iter().any(|(name, value)| name == "text" && !value.is_empty()) {
+        return Err(Error::BadForm("form.empty", Vec::new()));
+    }
+    super::upload(app, client, String::new(), query, headers, Body::empty()).await
 }
 
 /// Hands the body to the parser a piece at a time, and only when it can't get on without: by itself it takes all that is ready,

@@ -112,7 +112,7 @@ pub(in crate::http) async fn download(
         return Ok(answer(streamed(meter.pass(pieces))));
     }
     let inline = if lease.inline && manifest.files.iter().any(|file| file.crc32.is_none()) {
-        let charge = Charge { bytes: 1, limit: u64::MAX, lease_expires_at: now().after(app.store.limits.lease) };
+        let charge = Charge { bytes: 0, limit: u64::MAX, lease_expires_at: lease.lease_expires_at };
         app.store.ledger.charge(&id, &claim, &charge, now()).await?
     } else {
         None
