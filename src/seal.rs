@@ -5,8 +5,8 @@
 mod keys;
 mod manifest;
 
-use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, Tag, UnboundKey};
 use bytes::{Bytes, BytesMut};
+use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, Tag, UnboundKey};
 
 pub use keys::{KeyMaterial, Keys, stretch};
 pub use manifest::{File, Kind, MANIFEST_MAX, Manifest};

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::rand::{SecureRandom, SystemRandom};
 
 /// A payload of at most this many sealed bytes rides in the ledger's own record: one round trip to store it, one to claim it.
 pub const INLINE_MAX: u64 = 64 * 1024;
@@ -150,7 +151,7 @@ pub struct Digest(pub [u8; 32]);
 impl Digest {
     /// The SHA-256 of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+        let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
         Self(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
     }
 }
@@ -377,7 +378,7 @@ impl History {
 /// `N` bytes from the system's random source.
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    aws_lc_rs::rand::fill(&mut bytes).expect("the system has a random source");
+    SystemRandom::new().fill(&mut bytes).expect("the system has a random source");
     bytes
 }
 

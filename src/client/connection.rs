@@ -31,6 +31,7 @@ impl Server {
     /// # Errors
     /// Where a file of `reach` can't be read, a proxy is none, or this system has no certificates.
     pub(super) fn new(origin: Origin, reach: &Reach) -> Result<Self> {
+        crate::tls::choose();
         let proxy = proxy::before(&origin)?;
         let mut builder = Client::builder()
             .user_agent(concat!("onetimeshare/", env!("CARGO_PKG_VERSION")))

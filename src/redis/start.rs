@@ -22,8 +22,7 @@ use super::{ANSWER_WITHIN, BULK_LINKS, CHUNKS_UNDER_WAY, LEDGER_LINKS, Redis, Se
 /// An error is one clear line: a wrong password, nobody there, Sentinels that know no such master, a cluster with holes, a
 /// certificate that isn't trusted, or a Redis that evicts what it keeps.
 pub async fn connect(settings: &Settings) -> anyhow::Result<Arc<Redis>> {
-    // Only fails where one is chosen already.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    crate::tls::choose();
     let mut patience = Patience::new(settings.patience);
     let shards = Arc::new(shards(settings, &mut patience).await?);
     let memory = memory(&shards, &mut patience).await?;

@@ -1,7 +1,7 @@
 //! Keys of a share: HKDF and PBKDF2, from the link's secret and the password.
 
-use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
-use aws_lc_rs::pbkdf2;
+use ring::hkdf::{HKDF_SHA256, KeyType, Salt};
+use ring::pbkdf2;
 use unicode_normalization::UnicodeNormalization;
 
 use crate::share::{Proof, Token};

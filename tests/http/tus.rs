@@ -311,7 +311,7 @@ on_both_stores! {
         let upload = Upload::create(&server, &sealed, 1);
         let checksum = |algorithm: &str, digest: &[u8]| format!("{algorithm} {}", STANDARD.encode(digest));
         let sha1 = |bytes: &[u8]| {
-            let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, bytes);
+            let digest = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, bytes);
             checksum("sha1", digest.as_ref())
         };
         let sha256 = |bytes: &[u8]| checksum("sha256", &sha256(bytes));

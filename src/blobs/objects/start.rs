@@ -46,6 +46,7 @@ const YES: [&str; 5] = ["true", "1", "yes", "y", "on"];
 
 /// The bucket, and where it is in words.
 fn client(name: &str, variables: Vec<(String, String)>) -> anyhow::Result<(AmazonS3, String)> {
+    crate::tls::choose();
     // What the environment says of the client's times stands over these.
     let options = ClientOptions::new().with_timeout(ANSWER_WITHIN).with_connect_timeout(CONNECTED_WITHIN);
     let backoff =
