@@ -25,6 +25,8 @@ use crate::share::{ShareId, Timestamp};
 const CHUNK: u64 = 512 * 1024 - 64;
 /// Pieces that one reader has under way or waiting.
 const READS_AHEAD: usize = 2;
+/// Bytes that all readers together have under way or waiting, but for [`LEAST`] each.
+const READS_HOLD: u64 = 8 * 1024 * 1024;
 /// Pieces grow to this part of what was read before, or, for who is quick, to this one, up to whole chunks: each costs a trip to Redis.
 const GROWTH: (u64, u64) = (64, 8);
 /// Fewer bytes than this are copied: while they wait for the rest of a chunk, they would keep the whole buffer that they came in.
@@ -41,12 +43,14 @@ const TENDED: Duration = Duration::from_secs(60);
 pub struct RedisBlobs {
     redis: Arc<Redis>,
     put: Arc<Script>,
+    /// Held by each reader.
+    readers: Arc<()>,
 }
 
 impl RedisBlobs {
     /// The blobs in `redis`.
     pub fn new(redis: Arc<Redis>) -> Self {
-        Self { redis, put: Arc::new(Script::new(include_str!("redis/put.lua"))) }
+        Self { redis, put: Arc::new(Script::new(include_str!("redis/put.lua"))), readers: Arc::default() }
     }
 
     fn key(&self, id: &ShareId, chunk: u64) -> String {
@@ -85,9 +89,14 @@ impl Blobs for RedisBlobs {
     }
 
     async fn read(&self, id: &ShareId, range: Range<u64>) -> Result<Pieces> {
-        let growth = Growth::new(range.start, GROWTH, CHUNK);
-        let mut reading =
-            Reading { redis: Arc::clone(&self.redis), id: *id, left: range, growth, asked: FuturesOrdered::new() };
+        let mut reading = Reading {
+            redis: Arc::clone(&self.redis),
+            id: *id,
+            growth: Growth::new(range.start, GROWTH, CHUNK),
+            left: range,
+            asked: FuturesOrdered::new(),
+            readers: Arc::clone(&self.readers),
+        };
         let mut pieces = Box::pin(stream::poll_fn(move |cx| reading.poll_next(cx)).peekable());
         // What is missing from the start is told before anybody is promised anything.
         if let Some(Err(error)) = Pin::as_mut(&mut pieces).peek().await {
@@ -265,13 +274,21 @@ struct Reading {
     left: Range<u64>,
     growth: Growth,
     asked: FuturesOrdered<BoxFuture<'static, Result<Bytes>>>,
+    readers: Arc<()>,
 }
 
 impl Reading {
+    /// Bytes that the next piece may have.
+    fn most(&self) -> u64 {
+        let readers = Arc::strong_count(&self.readers) as u64;
+        let share = (READS_HOLD / READS_AHEAD as u64 / readers).max(LEAST);
+        self.growth.at(self.left.start).min(1 << share.ilog2())
+    }
+
     /// The next piece. Who is quick finds that it was asked for while the one before was sent; for a slow one nothing is to wait.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
         while self.asked.len() < READS_AHEAD {
-            let most = self.growth.at(self.left.start);
+            let most = self.most();
             if !self.asked.is_empty() && most == LEAST {
                 break;
             }
