@@ -91,6 +91,43 @@ on_both_stores! {
     }
 }
 
+#[test]
+fn a_network_that_cuts_every_connection_is_outlasted() {
+    let server = Server::start(Store::Embedded);
+    let relay = Relay::before(server.address);
+    let user = User::new(&relay.origin());
+    let content = bytes(3_000_000);
+    user.file("a.bin", &content);
+    let sent = user.send(&["a.bin"]);
+    relay.cut_after(400_000);
+    let received = user.receive(&sent.link);
+    ended(&received, 0);
+    user.assert_has("in/a.bin", &content);
+    assert_eq!(receipt(&user, &sent)["state"], "finished");
+}
+
+#[test]
+fn a_recipient_of_little_may_be_killed_again_and_again() {
+    let server = Server::start(Store::Embedded);
+    let relay = Relay::before(server.address);
+    let user = User::new(&relay.origin());
+    let content = bytes(1_400_000);
+    user.file("a.bin", &content);
+    let sent = user.send(&["a.bin"]);
+    // Too soon for a whole record, which alone would last.
+    for _ in 0..6 {
+        let stop = relay.received() + 150_000;
+        relay.down_to(stop);
+        let receiving = user.start(&["receive", "--yes", "-o", "in", &sent.link]);
+        relay.until_received(stop - 16 * 1024);
+        killed(receiving);
+        relay.open();
+    }
+    ended(&user.receive(&sent.link), 0);
+    user.assert_has("in/a.bin", &content);
+    assert_eq!(receipt(&user, &sent)["state"], "finished");
+}
+
 /// Everything that is kept is for the user alone.
 #[track_caller]
 fn assert_is_private(user: &User) {
