@@ -1,5 +1,7 @@
 //! Reads the sealed content of a claim, through whatever the network does: each time from where it stopped.
 
+use std::path::PathBuf;
+
 use reqwest::header::RANGE;
 use reqwest::{Method, Response, StatusCode};
 use tokio::time::{sleep, timeout};
@@ -26,6 +28,8 @@ pub(super) struct Claimed<'a> {
     pub(super) location: String,
     /// Bytes of sealed content.
     pub(super) size: u64,
+    /// Another folder, where what came before is.
+    pub(super) elsewhere: Option<PathBuf>,
     pub(super) progress: &'a Progress,
 }
 
@@ -64,12 +68,14 @@ impl Claimed<'_> {
             }
             let (pause, why) = if spent {
                 let given_back = Trouble::Unreachable("waiting for what broken connections took".to_owned());
-                (backoff.next(&given_back).map_err(|_| self.spent())?, given_back)
+                (backoff.next(&given_back).map_err(|_| spent_for_good()), given_back)
             } else {
                 window.breaks();
-                (backoff.next(&trouble)?, trouble)
+                (backoff.next(&trouble), trouble)
             };
-            self.progress.waits(Failure::from(why), pause);
+            let pause =
+                pause.map_err(|failure| if failure.exit == Exit::Gone { self.told(failure) } else { failure })?;
+            self.progress.waits(if spent { self.told(why.into()) } else { why.into() }, pause);
             sleep(pause).await;
         }
         Ok(())
@@ -113,16 +119,24 @@ impl Claimed<'_> {
         }
     }
 
-    fn spent(&self) -> Failure {
-        Failure::new(
-            Exit::Gone,
-            "so much of it was sent again that the server stops here: ask the sender to send it again",
-        )
+    /// Says too where what came before is.
+    fn told(&self, failure: Failure) -> Failure {
+        match &self.elsewhere {
+            Some(folder) => Failure::new(
+                failure.exit,
+                format_args!("{failure}; what came before is in {}: name it with -o", folder.display()),
+            ),
+            None => failure,
+        }
     }
 
     fn broke(&self, why: &str) -> Trouble {
         Trouble::Unreachable(format!("{}: {why}", self.server.origin))
     }
+}
+
+fn spent_for_good() -> Failure {
+    Failure::new(Exit::Gone, "so much of it was sent again that the server stops here: ask the sender to send it again")
 }
 
 /// How many bytes are asked for at once: as many as came since the connection last broke, and some at first.
