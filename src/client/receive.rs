@@ -82,11 +82,15 @@ impl Offer {
             }
         };
         let manifest = manifest(&keys, &grant.manifest, grant.size)?;
+        suits(asked, &manifest)?;
         let sink = self.sink(asked, &claim, &manifest)?;
         let before = going.turn(sink.target()?);
         if let Sink::Files(parts) = &sink {
-            let imprint = parts.imprint()?;
-            going.state.whole.take_if(|whole| Some(&whole.imprint) != imprint.as_ref());
+            if let Some(whole) = &going.state.whole
+                && parts.imprint()?.as_ref() != Some(&whole.imprint)
+            {
+                going.state.whole = None;
+            }
             if going.state.whole.is_none() && !going.state.over {
                 going.state.over = may_replace(parts.places()).await?;
             }
@@ -121,12 +125,7 @@ impl Offer {
     /// Everything that can be known and asked before it is claimed.
     async fn ready(&self, asked: &asked::Receive, claim: &Token) -> Result<(Keys, Sink, State)> {
         let (keys, peeked, manifest) = self.look(asked).await?;
-        if asked.pipes() && manifest.files.len() > 1 {
-            let count = manifest.files.len();
-            return Err(Failure::usage(format_args!(
-                "it holds {count} files, and a pipe takes one: name a folder with -o"
-            )));
-        }
+        suits(asked, &manifest)?;
         if !asked.yes {
             agree(&manifest, &peeked).await?;
         }
@@ -304,6 +303,16 @@ impl Offer {
             Err(failure) if failure.exit == Exit::Gone => {}
             Err(failure) => say(format_args!("It is all here, but the server does not know: {failure}")),
         }
+    }
+}
+
+/// Fails where what is there can't go where it is asked for.
+fn suits(asked: &asked::Receive, manifest: &Manifest) -> Result<()> {
+    match manifest.files.len() {
+        count @ 2.. if asked.pipes() => {
+            Err(Failure::usage(format_args!("it holds {count} files, and a pipe takes one: name a folder with -o")))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -78,6 +78,7 @@ on_both_stores! {
             assert!(user.listed("in").iter().all(|name| name.ends_with(".part")), "{:?}", user.listed("in"));
             relay.open();
         }
+        ended(&user.run(&["receive", "--yes", "-o", "-", &sent.link]), 2);
         let received = user.receive(&sent.link);
         let said = ended(&received, 0);
         assert!(said.contains("going on at"), "{said}");

@@ -119,14 +119,22 @@ impl Relay {
     }
 }
 
-/// Passes on at most `left` bytes, then closes.
+/// So long may what is lost be on its way.
+const LOST: Duration = Duration::from_millis(100);
+
+/// Passes on at most `left` bytes, then closes: what was on its way by then is sent, and lost.
 fn pipe(mut from: TcpStream, mut to: TcpStream, gate: &Gate, mut left: u64) {
     let mut bytes = [0; 16 * 1024];
     while let Ok(count @ 1..) = from.read(&mut bytes) {
         let count = count.min(usize::try_from(left).unwrap_or(usize::MAX));
         gate.pass(count as u64);
         left -= count as u64;
-        if to.write_all(&bytes[..count]).is_err() || left == 0 {
+        if to.write_all(&bytes[..count]).is_err() {
+            break;
+        }
+        if left == 0 {
+            from.set_read_timeout(Some(LOST)).unwrap();
+            while let Ok(1..) = from.read(&mut bytes) {}
             break;
         }
     }
