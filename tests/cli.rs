@@ -20,6 +20,8 @@ mod server;
 
 #[path = "cli/arguments.rs"]
 mod arguments;
+#[path = "cli/elsewhere.rs"]
+mod elsewhere;
 #[path = "cli/endings.rs"]
 mod endings;
 #[path = "cli/hostile.rs"]
@@ -30,6 +32,8 @@ mod interrupted;
 mod proxies;
 #[path = "cli/proxy.rs"]
 mod proxy;
+#[path = "cli/questions.rs"]
+mod questions;
 #[path = "cli/receipts.rs"]
 mod receipts;
 #[path = "cli/relay.rs"]

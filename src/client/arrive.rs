@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::failure::{Failure, Result};
-use super::going::Going;
+use super::going::{Going, Target};
 use super::places::Parts;
 use super::terminal::Progress;
 use crate::seal::{Opener, PLAIN_RECORD, RECORD};
@@ -18,6 +18,16 @@ pub(super) enum Sink {
     Pipe,
     /// A text, to be shown once it is whole.
     Text(Vec<u8>),
+}
+
+impl Sink {
+    pub(super) fn target(&self) -> Result<Target> {
+        Ok(match self {
+            Self::Files(parts) => Target::Folder(parts.places().canonical()?.into()),
+            Self::Pipe => Target::Pipe,
+            Self::Text(_) => Target::Text,
+        })
+    }
 }
 
 /// What opens records and keeps their bytes: on the network's own thread, out of one buffer that stays in the core's cache. The

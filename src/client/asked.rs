@@ -2,7 +2,7 @@
 
 #![allow(rustdoc::bare_urls, reason = "the comments on arguments are the text of --help")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -72,6 +72,12 @@ pub struct Receive {
     pub(super) reach: Reach,
 }
 
+impl Receive {
+    pub(super) fn pipes(&self) -> bool {
+        self.output.as_deref() == Some(Path::new("-"))
+    }
+}
+
 /// `receipt`.
 #[derive(Debug, Clone, Args)]
 pub struct Receipt {
@@ -116,7 +122,7 @@ pub(super) async fn link(given: Option<String>) -> Result<String> {
     let line = match given {
         Some(dash) if dash == "-" => terminal::next_line().await?,
         Some(link) => Some(link),
-        None if terminal::is_there() => Some(terminal::line("Link: ").await?),
+        None if terminal::is_there() => terminal::line("Link: ").await?,
         None => None,
     };
     let line = line.map(|line| line.trim().to_owned()).filter(|line| !line.is_empty());

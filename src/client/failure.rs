@@ -10,7 +10,7 @@ Exit status:
   0    done
   1    something else; the message says what
   2    the arguments are wrong
-  3    gone: the share is taken, expired, revoked, or never was
+  3    gone: the share is taken, expired, revoked, or never was; or the link is not complete
   4    wrong password
   5    network: the server can't be reached, or stayed away too long; the same command goes on
   6    full: the disk here, or the server

@@ -1,12 +1,23 @@
 //! A download that goes on after a kill: what is kept of it.
 
+use std::ffi::OsString;
+use std::io;
+
 use serde::{Deserialize, Serialize};
 
-use super::kept::Kept;
+use super::failure::Result;
+use super::kept::{Kept, needed};
+
+/// What is granted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Grant {
+    pub(super) size: u64,
+    pub(super) manifest: String,
+}
 
 /// What goes on after a kill takes; kept from before the claim until it is finished.
 pub(super) struct Going {
-    pub(super) kept: Option<Kept>,
+    pub(super) kept: Kept,
     pub(super) state: State,
 }
 
@@ -15,22 +26,65 @@ pub(super) struct State {
     pub(super) claim: String,
     /// Whether the share has a password.
     pub(super) password: bool,
+    pub(super) target: Target,
     /// Whether what is there may be replaced.
     pub(super) over: bool,
     /// The start of this machine in which it was written.
     pub(super) boot: Option<String>,
     /// Plain bytes that outlive a power cut.
     pub(super) synced: u64,
-    /// Everything is here and verified: only names are missing, or the word to the server.
-    pub(super) verified: bool,
+    /// Once everything is there and verified.
+    pub(super) whole: Option<Whole>,
+}
+
+/// Where plain bytes go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Target {
+    Pipe,
+    Text,
+    /// By its canonical path.
+    Folder(OsString),
+}
+
+/// Verified files: only names are missing, or the word to the server, which may have forgotten the grant.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Whole {
+    pub(super) grant: Grant,
+    /// See `Parts::imprint`.
+    pub(super) imprint: String,
 }
 
 impl Going {
+    /// Keeps what a claim that is to be asked for would be lost without.
+    ///
+    /// # Errors
+    /// Where that can't be kept.
+    pub(super) fn begin(mut kept: Kept, state: State) -> Result<Self> {
+        let line = serde_json::to_string(&state).map_err(io::Error::other);
+        match line.and_then(|line| kept.add(&line)) {
+            Ok(()) => Ok(Self { kept, state }),
+            Err(error) => {
+                kept.remove();
+                Err(needed(&error))
+            }
+        }
+    }
+
     /// Changes what is kept. A failure costs no more than going on: it is passed over.
     pub(super) fn note(&mut self, change: impl FnOnce(&mut State)) {
         change(&mut self.state);
-        if let (Some(kept), Ok(line)) = (&mut self.kept, serde_json::to_string(&self.state)) {
-            let _ = kept.add(&line);
+        if let Ok(line) = serde_json::to_string(&self.state) {
+            let _ = self.kept.add(&line);
         }
+    }
+
+    /// From now on it goes to `target`; gives what was true of another one. Neither what was agreed there nor what came there is
+    /// true of this one.
+    pub(super) fn turn(&mut self, target: Target) -> Option<State> {
+        if self.state.target == target {
+            return None;
+        }
+        let anew = State { target, over: false, synced: 0, whole: None, ..self.state.clone() };
+        Some(std::mem::replace(&mut self.state, anew))
     }
 }

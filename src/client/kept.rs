@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use etcetera::BaseStrategy;
 
+use super::failure::{Exit, Failure, Result};
 use super::terminal;
 
 /// Nothing can be gone on with after so long: uploads and leases end before.
@@ -28,12 +29,7 @@ impl Kept {
     ///
     /// `None`, which is said, where nothing can be kept here; it then goes on without.
     pub(super) fn open(kind: &str, name: &str) -> Option<(Self, Vec<String>)> {
-        let found = folder(kind).and_then(|folder| {
-            tidy(&folder);
-            let mut free = (0..AT_ONCE).filter_map(|number| take(&folder.join(format!("{name}.{number}"))).transpose());
-            free.next().unwrap_or_else(|| Err(io::Error::other("too many at once")))
-        });
-        match found.and_then(Self::read) {
+        match Self::find(kind, name) {
             Ok(found) => Some(found),
             Err(error) => {
                 terminal::say(format_args!(
@@ -42,6 +38,18 @@ impl Kept {
                 None
             }
         }
+    }
+
+    /// As [`Kept::open`], for what can't go on without.
+    pub(super) fn open_needed(kind: &str, name: &str) -> Result<(Self, Vec<String>)> {
+        Self::find(kind, name).map_err(|error| needed(&error))
+    }
+
+    fn find(kind: &str, name: &str) -> io::Result<(Self, Vec<String>)> {
+        let folder = folder(kind)?;
+        tidy(&folder);
+        let mut free = (0..AT_ONCE).filter_map(|number| take(&folder.join(format!("{name}.{number}"))).transpose());
+        free.next().unwrap_or_else(|| Err(io::Error::other("too many at once"))).and_then(Self::read)
     }
 
     fn read(mut kept: Self) -> io::Result<(Self, Vec<String>)> {
@@ -71,6 +79,19 @@ impl Kept {
     pub(super) fn remove(self) {
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// What is said where nothing can be kept that has to be.
+pub(super) fn needed(error: &io::Error) -> Failure {
+    let exit = Failure::disk(Path::new(""), error).exit;
+    let room = if exit == Exit::Full { "make room there, or " } else { "" };
+    Failure::new(
+        exit,
+        format_args!(
+            "can't keep notes in the cache folder ({error}), and a download that is killed would be lost: {room}name another \
+             folder in XDG_CACHE_HOME"
+        ),
+    )
 }
 
 /// Opens and locks a file; `None` where another process has it.

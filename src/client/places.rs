@@ -4,6 +4,7 @@
 //! Each step down opens a folder by its handle and follows no symbolic link, so that nobody who changes names meanwhile leads
 //! it elsewhere.
 
+use std::fmt::Write;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,7 +12,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RenameFlags, fstatvfs, mkdirat, open, openat, renameat, renameat_with, statat,
+    AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, fstatvfs, mkdirat, open, openat, renameat, renameat_with,
+    statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -19,7 +21,7 @@ use super::failure::{Exit, Failure, Result};
 use super::terminal;
 use crate::names;
 use crate::seal::Manifest;
-use crate::share::Token;
+use crate::share::{Digest, Token};
 
 /// Bytes that common file systems allow a name.
 const NAME_MAX: usize = 255;
@@ -55,13 +57,24 @@ impl Place {
     fn split(&self) -> (&str, &str) {
         self.path.rsplit_once('/').unwrap_or(("", &self.path))
     }
+
+    /// The file of that name, where it may be all of this one.
+    fn found(&self, folder: &OwnedFd, name: &str) -> Option<Stat> {
+        let found = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let is_file = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile;
+        (is_file && u64::try_from(found.st_size) == Ok(self.size)).then_some(found)
+    }
 }
 
 impl Folder {
     /// Makes the folder where it is missing.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let opened = fs::create_dir_all(path).and_then(|()| Ok(open(path, FOLDER, Mode::empty())?));
-        let handle = opened.map_err(|error| Failure::disk(path, &error))?;
+        fs::create_dir_all(path).map_err(|error| Failure::disk(path, &error))?;
+        Self::existing(path)
+    }
+
+    pub(super) fn existing(path: &Path) -> Result<Self> {
+        let handle = open(path, FOLDER, Mode::empty()).map_err(|error| Failure::disk(path, &error.into()))?;
         Ok(Self { path: path.to_owned(), handle })
     }
 }
@@ -87,6 +100,12 @@ impl Places {
         self.places.iter().map(move |place| {
             below(place).strip_prefix("./").map_or(below(place), Path::to_owned).display().to_string()
         })
+    }
+
+    /// The one path that leads to their folder through no link.
+    pub(super) fn canonical(&self) -> Result<PathBuf> {
+        let path = &self.folder.path;
+        fs::canonicalize(path).map_err(|error| Failure::disk(path, &error))
     }
 
     /// What is already there under one of the names.
@@ -128,6 +147,12 @@ impl Places {
 
     /// The handle of the folder that a file goes to; `None` where it is missing and not to be made.
     fn parent(&self, place: &Place, make: bool) -> Result<Option<OwnedFd>> {
+        let (handle, arrived) = self.towards(place, make)?;
+        Ok(arrived.then_some(handle))
+    }
+
+    /// The handle of the innermost folder that is there on the way to a file, and whether it is the file's own.
+    fn towards(&self, place: &Place, make: bool) -> Result<(OwnedFd, bool)> {
         let mut handle = self.folder.handle.try_clone().map_err(|error| Failure::disk(&self.folder.path, &error))?;
         for name in place.split().0.split('/').filter(|name| !name.is_empty()) {
             if make {
@@ -138,14 +163,14 @@ impl Places {
             }
             handle = match openat(&handle, name, FOLDER | OFlags::NOFOLLOW, Mode::empty()) {
                 Ok(handle) => handle,
-                Err(Errno::NOENT) if !make => return Ok(None),
+                Err(Errno::NOENT) if !make => return Ok((handle, false)),
                 Err(Errno::LOOP | Errno::NOTDIR) => {
                     return Err(self.in_the_way(&place.path, &format!("{name} is there, and no folder")));
                 }
                 Err(error) => return Err(self.failed(place, error)),
             };
         }
-        Ok(Some(handle))
+        Ok((handle, true))
     }
 
     fn made_parent(&self, place: &Place) -> Result<OwnedFd> {
@@ -196,6 +221,36 @@ impl Parts {
         let end = format!(".{}-{}.part", self.tag, place.number);
         let name = place.split().1;
         format!("{}{end}", &name[..name.floor_char_boundary(NAME_MAX - end.len())])
+    }
+
+    /// Fails where no file could be made: makes and removes one in each folder that is there.
+    pub(super) fn try_out(&self) -> Result<()> {
+        let mut tried = None;
+        for place in &self.places.places {
+            let folder = place.split().0;
+            if tried.replace(folder) == Some(folder) {
+                continue;
+            }
+            let (handle, name) = (self.places.towards(place, false)?.0, self.name(place));
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+            let made = openat(&handle, name.as_str(), flags, FILE_MODE);
+            let tried = made.and_then(|_| unlinkat(&handle, name.as_str(), AtFlags::empty()));
+            tried.map_err(|error| self.places.failed(place, error))?;
+        }
+        Ok(())
+    }
+
+    /// What tells these files from all others, by whichever of their names: a digest of sizes and times. `None` where one of them
+    /// is missing.
+    pub(super) fn imprint(&self) -> Result<Option<String>> {
+        let mut text = String::new();
+        for place in &self.places.places {
+            let Some(folder) = self.places.parent(place, false)? else { return Ok(None) };
+            let part = place.found(&folder, &self.name(place));
+            let Some(found) = part.or_else(|| place.found(&folder, place.split().1)) else { return Ok(None) };
+            let _ = write!(text, "{} {}.{:09} ", found.st_size, found.st_mtime, found.st_mtime_nsec);
+        }
+        Ok(Some(Digest::of(text.as_bytes()).to_string()))
     }
 
     /// How many bytes an earlier run wrote, from the front without a gap.
@@ -294,7 +349,11 @@ impl Parts {
                 }
             };
             match renamed {
-                Ok(()) | Err(Errno::NOENT) => {}
+                Ok(()) => {}
+                Err(Errno::NOENT) if place.found(&folder, name).is_some() => {}
+                Err(Errno::NOENT) => {
+                    return Err(Failure::other(format_args!("{part} is gone: the same command fetches it again")));
+                }
                 Err(Errno::EXIST) => {
                     return Err(self.places.in_the_way(
                         &place.path,

@@ -15,7 +15,7 @@ use super::asked;
 use super::connection::Server;
 use super::failure::{Exit, Failure, Result};
 use super::fetch::Claimed;
-use super::going::{Going, State};
+use super::going::{Going, Grant, State, Target, Whole};
 use super::kept::Kept;
 use super::link::Link;
 use super::places::{Folder, Parts, Places, boot};
@@ -34,13 +34,6 @@ const TEXT_MAX: u64 = 1 << 20;
 const TRIES: u32 = 3;
 /// So long may it take to tell the server that everything arrived.
 const FAREWELL: Duration = Duration::from_secs(60);
-
-/// What is granted.
-#[derive(Deserialize)]
-struct Grant {
-    size: u64,
-    manifest: String,
-}
 
 #[derive(Deserialize)]
 struct Peeked {
@@ -63,8 +56,8 @@ pub(super) async fn run(asked: asked::Receive) -> Result<()> {
     let link = Link::share(&text, asked.reach.insecure_http)?;
     let server = Server::new(link.origin, &asked.reach)?;
     let offer = Offer { server, id: link.id, secret: link.token };
-    let (kept, lines) = Kept::open("receive", &link.id.to_string()).unzip();
-    let state = lines.unwrap_or_default().last().and_then(|line| serde_json::from_str::<State>(line).ok());
+    let (kept, lines) = Kept::open_needed("receive", &link.id.to_string())?;
+    let state = lines.last().and_then(|line| serde_json::from_str::<State>(line).ok());
     match state {
         Some(state) => offer.go_on(&asked, Going { kept, state }).await,
         None => offer.begin(&asked, kept).await,
@@ -77,101 +70,86 @@ impl Offer {
         let claim: Token = going.state.claim.parse().map_err(|_| Failure::other("what was kept can't be read"))?;
         let (keys, granted) =
             self.unlocked(asked, going.state.password, async |keys| self.claim(keys, &claim).await).await?;
-        let grant = match granted {
-            Ok(grant) => grant,
-            Err(Trouble::Refused(problem)) if problem.code.as_deref() == Some("gone") && going.state.verified => {
-                // The word that everything arrived did reach the server.
-                going.kept.into_iter().for_each(Kept::remove);
-                say("It is all here, and was before.");
-                return Ok(());
-            }
-            Err(trouble) => {
-                if matches!(&trouble, Trouble::Refused(Problem { status: 404 | 410, code: Some(_), .. })) {
-                    going.kept.take().into_iter().for_each(Kept::remove);
+        let grant = match (granted, &going.state.whole) {
+            (Ok(grant), _) => grant,
+            // It heard that everything arrived, or waited for that too long.
+            (Err(trouble), Some(whole)) if is_over(&trouble) => whole.grant.clone(),
+            (Err(trouble), _) => {
+                if is_over(&trouble) {
+                    going.kept.remove();
                 }
                 return Err(trouble.into());
             }
         };
         let manifest = manifest(&keys, &grant.manifest, grant.size)?;
-        let mut sink = self.sink(asked, &manifest, &claim)?;
-        if !going.state.verified
-            && let Sink::Files(parts) = &mut sink
-            && !going.state.over
-        {
-            going.state.over = may_replace(parts.places()).await?;
+        suits(asked, &manifest)?;
+        let sink = self.sink(asked, &claim, &manifest)?;
+        let before = going.turn(sink.target()?);
+        if let Sink::Files(parts) = &sink {
+            if let Some(whole) = &going.state.whole
+                && parts.imprint()?.as_ref() != Some(&whole.imprint)
+            {
+                going.state.whole = None;
+            }
+            if going.state.whole.is_none() && !going.state.over {
+                going.state.over = may_replace(parts.places()).await?;
+            }
         }
-        self.fetch(&keys, &grant, sink, going).await
+        let elsewhere = before.and_then(|before| left_behind(before, &claim, &manifest));
+        self.fetch(&keys, grant, sink, going, elsewhere).await
     }
 
     /// Looks, asks, claims.
-    async fn begin(&self, asked: &asked::Receive, kept: Option<Kept>) -> Result<()> {
-        let looked = self.look(asked).await;
-        let (keys, peeked, manifest) = match looked {
-            Ok(looked) => looked,
-            Err(failure) => {
-                kept.into_iter().for_each(Kept::remove);
-                return Err(failure);
-            }
-        };
+    async fn begin(&self, asked: &asked::Receive, kept: Kept) -> Result<()> {
         let claim = Token::random();
-        let ready = async {
-            let sink = self.sink(asked, &manifest, &claim)?;
-            if !asked.yes {
-                agree(&manifest, &peeked).await?;
-            }
-            let over = match &sink {
-                Sink::Files(parts) => {
-                    parts.places().fits(0)?;
-                    may_replace(parts.places()).await?
-                }
-                _ => false,
-            };
-            Ok((sink, over))
-        };
-        let (sink, over) = match ready.await {
+        let (keys, sink, state) = match self.ready(asked, &claim).await {
             Ok(ready) => ready,
             Err(failure) => {
-                kept.into_iter().for_each(Kept::remove);
+                kept.remove();
                 return Err(failure);
             }
         };
-        let state = State {
-            claim: claim.to_string(),
-            password: peeked.password,
-            over,
-            boot: boot(),
-            synced: 0,
-            verified: false,
-        };
-        let mut going = Going { kept, state };
         // From here on the claim may be granted, whatever happens.
-        going.note(|_| {});
+        let going = Going::begin(kept, state)?;
         match self.claim(&keys, &claim).await? {
-            Ok(grant) => self.fetch(&keys, &grant, sink, going).await,
+            Ok(grant) => self.fetch(&keys, grant, sink, going, None).await,
             Err(trouble) => {
                 if matches!(trouble, Trouble::Refused(_)) {
-                    going.kept.into_iter().for_each(Kept::remove);
+                    going.kept.remove();
                 }
                 Err(trouble.into())
             }
         }
     }
 
+    /// Everything that can be known and asked before it is claimed.
+    async fn ready(&self, asked: &asked::Receive, claim: &Token) -> Result<(Keys, Sink, State)> {
+        let (keys, peeked, manifest) = self.look(asked).await?;
+        suits(asked, &manifest)?;
+        if !asked.yes {
+            agree(&manifest, &peeked).await?;
+        }
+        let sink = self.sink(asked, claim, &manifest)?;
+        let over = match &sink {
+            Sink::Files(parts) => {
+                parts.places().fits(0)?;
+                parts.try_out()?;
+                may_replace(parts.places()).await?
+            }
+            _ => false,
+        };
+        let (claim, password, target) = (claim.to_string(), peeked.password, sink.target()?);
+        Ok((keys, sink, State { claim, password, target, over, boot: boot(), synced: 0, whole: None }))
+    }
+
     /// What is there, without taking it.
     async fn look(&self, asked: &asked::Receive) -> Result<(Keys, Peeked, Manifest)> {
-        let open = Keys::derive(&self.secret);
         let password = match self.peek(None).await? {
             Ok(peeked) => peeked.password,
             // What became of it is told to those who have the link.
             Err(_) => false,
         };
-        let (keys, peeked) = match password {
-            false => {
-                let peeked = self.peek(Some(&open)).await?;
-                (open, peeked)
-            }
-            true => self.unlocked(asked, true, async |keys| self.peek(Some(keys)).await).await?,
-        };
+        let (keys, peeked) = self.unlocked(asked, password, async |keys| self.peek(Some(keys)).await).await?;
         let peeked = peeked?;
         let sealed = peeked.manifest.as_deref().ok_or_else(|| Failure::other("the server shows no manifest"))?;
         let manifest = manifest(&keys, sealed, peeked.size)?;
@@ -179,6 +157,9 @@ impl Offer {
     }
 
     /// Derives the keys, asking for the password if there is one, until `act` does not find it wrong.
+    ///
+    /// # Errors
+    /// Where there is no password, and so the link itself is wrong.
     async fn unlocked<T>(
         &self,
         asked: &asked::Receive,
@@ -193,7 +174,13 @@ impl Offer {
             let done = act(&keys).await?;
             let wrong =
                 matches!(&done, Err(Trouble::Refused(problem)) if problem.code.as_deref() == Some("wrong_proof"));
-            if !wrong || !password || asked.password_stdin || number == TRIES {
+            if wrong && !password {
+                return Err(Failure::new(
+                    Exit::Gone,
+                    "the link is not complete, or was changed: ask the sender for it again",
+                ));
+            }
+            if !wrong || asked.password_stdin || number == TRIES {
                 return Ok((keys, done));
             }
             say("That password is wrong.");
@@ -229,32 +216,35 @@ impl Offer {
     }
 
     /// Where the plain bytes go.
-    fn sink(&self, asked: &asked::Receive, manifest: &Manifest, claim: &Token) -> Result<Sink> {
+    fn sink(&self, asked: &asked::Receive, claim: &Token, manifest: &Manifest) -> Result<Sink> {
         let size = manifest.files.iter().filter_map(|file| file.size).sum::<u64>();
         match (&asked.output, &manifest.files[..]) {
-            (Some(dash), [_]) if dash == Path::new("-") => Ok(Sink::Pipe),
-            (Some(dash), files) if dash == Path::new("-") => Err(Failure::usage(format_args!(
-                "it holds {} files, and a pipe takes one: name a folder with -o",
-                files.len()
-            ))),
+            _ if asked.pipes() => Ok(Sink::Pipe),
             (None, [file]) if file.kind == Some(Kind::Text) && size <= TEXT_MAX => Ok(Sink::Text(Vec::new())),
             (folder, _) => {
-                let folder = folder.clone().unwrap_or_else(|| PathBuf::from("."));
-                Ok(Sink::Files(Parts::new(Places::new(Folder::open(&folder)?, manifest), claim)))
+                let folder = Folder::open(folder.as_deref().unwrap_or(Path::new(".")))?;
+                Ok(Sink::Files(Parts::new(Places::new(folder, manifest), claim)))
             }
         }
     }
 
-    /// Brings everything here, and finishes the claim.
-    async fn fetch(&self, keys: &Keys, grant: &Grant, sink: Sink, mut going: Going) -> Result<()> {
+    /// Brings everything here, and finishes the claim. `elsewhere` is another folder, where an earlier run left something.
+    async fn fetch(
+        &self,
+        keys: &Keys,
+        grant: Grant,
+        sink: Sink,
+        mut going: Going,
+        elsewhere: Option<PathBuf>,
+    ) -> Result<()> {
         let location = format!("/api/v1/shares/{}/claims/{}", self.id, going.state.claim);
         let plain = plain_len(grant.size).ok_or_else(|| Failure::corrupt("no share has that length"))?;
-        let (sink, mut going) = if going.state.verified {
+        let (sink, mut going) = if going.state.whole.is_some() {
             (sink, going)
         } else {
             let progress = Progress::new("Receiving", Some(plain));
-            let claimed =
-                Claimed { server: &self.server, location: location.clone(), size: grant.size, progress: &progress };
+            let (server, location) = (&self.server, location.clone());
+            let claimed = Claimed { server, location, size: grant.size, elsewhere, progress: &progress };
             let present = match &sink {
                 Sink::Files(parts) if going.state.boot.is_some() && going.state.boot == boot() => parts.present()?,
                 Sink::Files(parts) => parts.present()?.min(going.state.synced),
@@ -280,19 +270,20 @@ impl Offer {
             fetched?;
             (arrival.sink, arrival.going)
         };
-        self.keep(sink, &mut going)?;
+        self.keep(sink, grant, &mut going)?;
         self.finish(&location).await;
-        going.kept.into_iter().for_each(Kept::remove);
+        going.kept.remove();
         Ok(())
     }
 
     /// Everything verified: files get their names, a text is shown.
-    fn keep(&self, sink: Sink, going: &mut Going) -> Result<()> {
+    fn keep(&self, sink: Sink, grant: Grant, going: &mut Going) -> Result<()> {
         match sink {
             Sink::Files(mut parts) => {
-                if !going.state.verified {
+                if going.state.whole.is_none() {
                     parts.complete()?;
-                    going.note(|state| state.verified = true);
+                    let whole = parts.imprint()?.map(|imprint| Whole { grant, imprint });
+                    going.note(|state| state.whole = whole);
                 }
                 parts.rename(going.state.over)?;
                 parts.places().paths().try_for_each(terminal::print)
@@ -313,6 +304,30 @@ impl Offer {
             Err(failure) => say(format_args!("It is all here, but the server does not know: {failure}")),
         }
     }
+}
+
+/// Fails where what is there can't go where it is asked for.
+fn suits(asked: &asked::Receive, manifest: &Manifest) -> Result<()> {
+    match manifest.files.len() {
+        count @ 2.. if asked.pipes() => {
+            Err(Failure::usage(format_args!("it holds {count} files, and a pipe takes one: name a folder with -o")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether nobody will ever be granted it.
+fn is_over(trouble: &Trouble) -> bool {
+    matches!(trouble, Trouble::Refused(Problem { status: 404 | 410, code: Some(_), .. }))
+}
+
+/// The folder that an earlier run wrote to, where what it wrote is still there.
+fn left_behind(before: State, claim: &Token, manifest: &Manifest) -> Option<PathBuf> {
+    let Target::Folder(path) = before.target else { return None };
+    let parts = Parts::new(Places::new(Folder::existing(Path::new(&path)).ok()?, manifest), claim);
+    let is_whole =
+        before.whole.is_some_and(|whole| parts.imprint().is_ok_and(|imprint| imprint == Some(whole.imprint)));
+    (is_whole || parts.present().is_ok_and(|present| present > 0)).then(|| path.into())
 }
 
 /// Asks until it is answered; what the server refuses is the caller's business.

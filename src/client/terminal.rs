@@ -51,15 +51,18 @@ pub(super) async fn next_line() -> Result<Option<String>> {
     .await
 }
 
-/// Asks for a line.
-pub(super) async fn line(question: &str) -> Result<String> {
+/// Asks for a line; `None` where what is typed ends instead (Ctrl-D).
+pub(super) async fn line(question: &str) -> Result<Option<String>> {
     let question = question.to_owned();
     aside(move || {
         let mut terminal = OpenOptions::new().read(true).write(true).open(TERMINAL)?;
         terminal.write_all(question.as_bytes())?;
         let mut line = String::new();
-        BufReader::new(terminal).read_line(&mut line)?;
-        Ok(line.trim().to_owned())
+        let count = BufReader::new(&terminal).read_line(&mut line)?;
+        if count == 0 {
+            terminal.write_all(b"\n")?;
+        }
+        Ok((count > 0).then(|| line.trim().to_owned()))
     })
     .await
 }
@@ -70,11 +73,12 @@ pub(super) async fn password(question: &str) -> Result<String> {
     aside(move || rpassword::prompt_password(question)).await
 }
 
-/// Asks a question that an empty line answers with `otherwise`.
+/// Asks a question that an empty line answers with `otherwise`. Who ends the input instead does not agree.
 pub(super) async fn agrees(question: &str, otherwise: bool) -> Result<bool> {
     let choice = if otherwise { "[Y/n]" } else { "[y/N]" };
     loop {
-        match line(&format!("{question} {choice} ")).await?.to_lowercase().as_str() {
+        let Some(answer) = line(&format!("{question} {choice} ")).await? else { return Ok(false) };
+        match answer.to_lowercase().as_str() {
             "" => return Ok(otherwise),
             "y" | "yes" => return Ok(true),
             "n" | "no" => return Ok(false),

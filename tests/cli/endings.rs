@@ -67,6 +67,48 @@ fn a_full_disk_is_told_and_what_came_is_kept() {
 }
 
 #[test]
+fn nothing_is_taken_where_nothing_can_be_written() {
+    let server = Server::start(Store::Embedded);
+    let user = User::new(&server.origin());
+    user.file("empty.txt", b"");
+    let sent = user.send(&["empty.txt"]);
+    // Nobody can make a file there, not even root.
+    one_line(&user.run(&["receive", "--yes", "-o", "/proc", &sent.link]), 1);
+    one_line(&user.run(&["receive", "--yes", "-o", "empty.txt", &sent.link]), 1);
+    assert!(out(&user.run(&["receipt", &sent.receipt])).starts_with("ready: "));
+    assert!(user.kept().is_empty());
+}
+
+#[test]
+fn nothing_is_taken_where_its_claim_can_not_be_kept() {
+    let server = Server::start(Store::Embedded);
+    let user = User::new(&server.origin());
+    user.file("a.bin", &bytes(1000));
+    let sent = user.send(&["a.bin"]);
+    let mut full = Command::new("sh");
+    full.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$0\" receive --yes -o in \"$1\""]);
+    full.args([env!("CARGO_BIN_EXE_onetimeshare"), &sent.link]).env_clear();
+    user.settle(&mut full);
+    assert!(one_line(&full.output().unwrap(), 6).contains("make room"));
+    let mut nowhere = user.command(&["receive", "--yes", "-o", "in", &sent.link]);
+    nowhere.env("XDG_CACHE_HOME", user.at("a.bin"));
+    assert!(one_line(&nowhere.output().unwrap(), 1).contains("XDG_CACHE_HOME"));
+    assert!(out(&user.run(&["receipt", &sent.receipt])).starts_with("ready: "));
+    ended(&user.receive(&sent.link), 0);
+}
+
+#[test]
+fn a_mistyped_link_is_no_wrong_password() {
+    let server = Server::start(Store::Embedded);
+    let user = User::new(&server.origin());
+    user.file("a.txt", b"a");
+    let sent = user.send(&["a.txt"]);
+    let mistyped = format!("{}#{}", sent.link.split('#').next().unwrap(), crate::sender::token());
+    assert!(one_line(&user.receive(&mistyped), 3).contains("the link is not complete, or was changed"));
+    ended(&user.receive(&sent.link), 0);
+}
+
+#[test]
 fn a_server_without_room_is_told() {
     let server = Server::with(Store::Embedded, &["--max-size", "1MiB"]);
     let user = User::new(&server.origin());

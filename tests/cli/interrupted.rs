@@ -78,6 +78,7 @@ on_both_stores! {
             assert!(user.listed("in").iter().all(|name| name.ends_with(".part")), "{:?}", user.listed("in"));
             relay.open();
         }
+        ended(&user.run(&["receive", "--yes", "-o", "-", &sent.link]), 2);
         let received = user.receive(&sent.link);
         let said = ended(&received, 0);
         assert!(said.contains("going on at"), "{said}");
@@ -89,6 +90,43 @@ on_both_stores! {
         assert!(relay.received() - begun < 60 * MIB as u64, "{} bytes came", relay.received() - begun);
         assert!(user.kept().is_empty());
     }
+}
+
+#[test]
+fn a_network_that_cuts_every_connection_is_outlasted() {
+    let server = Server::start(Store::Embedded);
+    let relay = Relay::before(server.address);
+    let user = User::new(&relay.origin());
+    let content = bytes(3_000_000);
+    user.file("a.bin", &content);
+    let sent = user.send(&["a.bin"]);
+    relay.cut_after(400_000);
+    let received = user.receive(&sent.link);
+    ended(&received, 0);
+    user.assert_has("in/a.bin", &content);
+    assert_eq!(receipt(&user, &sent)["state"], "finished");
+}
+
+#[test]
+fn a_recipient_of_little_may_be_killed_again_and_again() {
+    let server = Server::start(Store::Embedded);
+    let relay = Relay::before(server.address);
+    let user = User::new(&relay.origin());
+    let content = bytes(1_400_000);
+    user.file("a.bin", &content);
+    let sent = user.send(&["a.bin"]);
+    // Too soon for a whole record, which alone would last.
+    for _ in 0..6 {
+        let stop = relay.received() + 150_000;
+        relay.down_to(stop);
+        let receiving = user.start(&["receive", "--yes", "-o", "in", &sent.link]);
+        relay.until_received(stop - 16 * 1024);
+        killed(receiving);
+        relay.open();
+    }
+    ended(&user.receive(&sent.link), 0);
+    user.assert_has("in/a.bin", &content);
+    assert_eq!(receipt(&user, &sent)["state"], "finished");
 }
 
 /// Everything that is kept is for the user alone.

@@ -37,6 +37,8 @@ struct Shared {
     server: Mutex<SocketAddr>,
     up: Gate,
     down: Gate,
+    /// Bytes from the server after which a connection is cut.
+    cut: AtomicU64,
 }
 
 /// See the module. Its threads end with the test's process.
@@ -50,7 +52,8 @@ impl Relay {
     pub(crate) fn before(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared { server: Mutex::new(server), up: Gate::default(), down: Gate::default() });
+        let (server, cut) = (Mutex::new(server), AtomicU64::new(u64::MAX));
+        let shared = Arc::new(Shared { server, up: Gate::default(), down: Gate::default(), cut });
         let relay = Self { address, shared: shared.clone() };
         relay.open();
         thread::spawn(move || {
@@ -60,8 +63,9 @@ impl Relay {
                 let Ok(server) = TcpStream::connect(server) else { continue };
                 let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
                 let (up, down) = (shared.clone(), shared.clone());
-                thread::spawn(move || pipe(from, to, &up.up));
-                thread::spawn(move || pipe(server, client, &down.down));
+                thread::spawn(move || pipe(from, to, &up.up, u64::MAX));
+                let left = shared.cut.load(Ordering::SeqCst);
+                thread::spawn(move || pipe(server, client, &down.down, left));
             }
         });
         relay
@@ -84,6 +88,11 @@ impl Relay {
     /// So many bytes may come from the server, all in all.
     pub(crate) fn down_to(&self, bytes: u64) {
         self.shared.down.raise(bytes);
+    }
+
+    /// From now on every new connection breaks after so many bytes from the server.
+    pub(crate) fn cut_after(&self, bytes: u64) {
+        self.shared.cut.store(bytes, Ordering::SeqCst);
     }
 
     pub(crate) fn open(&self) {
@@ -110,11 +119,22 @@ impl Relay {
     }
 }
 
-fn pipe(mut from: TcpStream, mut to: TcpStream, gate: &Gate) {
+/// So long may what is lost be on its way.
+const LOST: Duration = Duration::from_millis(100);
+
+/// Passes on at most `left` bytes, then closes: what was on its way by then is sent, and lost.
+fn pipe(mut from: TcpStream, mut to: TcpStream, gate: &Gate, mut left: u64) {
     let mut bytes = [0; 16 * 1024];
     while let Ok(count @ 1..) = from.read(&mut bytes) {
+        let count = count.min(usize::try_from(left).unwrap_or(usize::MAX));
         gate.pass(count as u64);
+        left -= count as u64;
         if to.write_all(&bytes[..count]).is_err() {
+            break;
+        }
+        if left == 0 {
+            from.set_read_timeout(Some(LOST)).unwrap();
+            while let Ok(1..) = from.read(&mut bytes) {}
             break;
         }
     }

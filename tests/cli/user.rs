@@ -97,6 +97,16 @@ impl User {
         self.command(arguments).spawn().unwrap()
     }
 
+    /// At a terminal, where each question gets its answer in turn. Prints the program's number, then what the terminal shows.
+    pub(crate) fn at_terminal(&self, answers: &[(&str, &str)], arguments: &[&str]) -> Command {
+        let mut command = Command::new("python3");
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/keyboard.py"));
+        command.arg(serde_json::json!(answers).to_string()).arg(env!("CARGO_BIN_EXE_onetimeshare")).args(arguments);
+        self.settle(&mut command);
+        command
+    }
+
     /// With something on standard input.
     pub(crate) fn fed(&self, arguments: &[&str], input: &[u8]) -> Output {
         let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
