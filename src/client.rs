@@ -13,6 +13,7 @@ mod link;
 mod parts;
 mod places;
 mod proxy;
+mod questions;
 mod receipt;
 mod receive;
 mod retry;

@@ -1,6 +1,6 @@
 //! `receive`: looks, asks, claims, fetches, verifies, names, and only then says that it arrived.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,15 +19,13 @@ use super::going::{Going, Grant, State, Target, Whole};
 use super::kept::Kept;
 use super::link::Link;
 use super::places::{Folder, Parts, Places, boot};
+use super::questions;
 use super::retry::Backoff;
 use super::terminal::{self, Progress, say};
 use super::trouble::{Problem, Trouble};
-use crate::names::visible;
 use crate::seal::{Keys, Kind, MANIFEST_MAX, Manifest, Opener, PLAIN_RECORD, plain_len, stretch};
 use crate::share::{ShareId, Token};
 
-/// Files that are listed before it is asked.
-const LISTED: usize = 20;
 /// A longer text is better off in a file.
 const TEXT_MAX: u64 = 1 << 20;
 /// Times that a password may be typed.
@@ -92,7 +90,7 @@ impl Offer {
                 going.state.whole = None;
             }
             if going.state.whole.is_none() && !going.state.over {
-                going.state.over = may_replace(parts.places()).await?;
+                going.state.over = questions::may_replace(parts.places()).await?;
             }
         }
         let elsewhere = before.and_then(|before| left_behind(before, &claim, &manifest));
@@ -127,14 +125,14 @@ impl Offer {
         let (keys, peeked, manifest) = self.look(asked).await?;
         suits(asked, &manifest)?;
         if !asked.yes {
-            agree(&manifest, &peeked).await?;
+            questions::agree(&manifest, peeked.downloads_left, &peeked.expires_at).await?;
         }
         let sink = self.sink(asked, claim, &manifest)?;
         let over = match &sink {
             Sink::Files(parts) => {
                 parts.places().fits(0)?;
                 parts.try_out()?;
-                may_replace(parts.places()).await?
+                questions::may_replace(parts.places()).await?
             }
             _ => false,
         };
@@ -168,7 +166,7 @@ impl Offer {
     ) -> Result<(Keys, std::result::Result<T, Trouble>)> {
         for number in 1.. {
             let keys = match password {
-                true => Keys::derive(&stretch(&self.secret, &ask_password(asked).await?)),
+                true => Keys::derive(&stretch(&self.secret, &questions::password(asked).await?)),
                 false => Keys::derive(&self.secret),
             };
             let done = act(&keys).await?;
@@ -288,7 +286,7 @@ impl Offer {
                 parts.rename(going.state.over)?;
                 parts.places().paths().try_for_each(terminal::print)
             }
-            Sink::Text(text) => show(&text),
+            Sink::Text(text) => questions::show(&text),
             Sink::Pipe => std::io::stdout()
                 .flush()
                 .map_err(|error| Failure::other(format_args!("can't write to stdout: {error}"))),
@@ -355,80 +353,4 @@ fn manifest(keys: &Keys, sealed: &str, size: u64) -> Result<Manifest> {
     let sealed = URL_SAFE_NO_PAD.decode(sealed).ok().filter(|sealed| sealed.len() as u64 <= MANIFEST_MAX);
     let sealed = sealed.ok_or_else(|| Failure::corrupt("the manifest can't be read"))?;
     Manifest::open(keys, &sealed, content).map_err(|error| Failure::corrupt(format_args!("the manifest: {error}")))
-}
-
-async fn ask_password(asked: &asked::Receive) -> Result<String> {
-    if asked.password_stdin {
-        let line = terminal::next_line().await?;
-        return line.ok_or_else(|| Failure::usage("no password on standard input"));
-    }
-    if !terminal::is_there() {
-        return Err(Failure::new(
-            Exit::Password,
-            "it has a password, and there is no terminal to ask on: use --password-stdin",
-        ));
-    }
-    terminal::password("Password: ").await
-}
-
-/// Shows what is there, and asks whether to take it.
-async fn agree(manifest: &Manifest, peeked: &Peeked) -> Result<()> {
-    if !terminal::is_there() {
-        return Err(Failure::usage("there is no terminal to ask on: add --yes to take it unasked"));
-    }
-    for file in manifest.files.iter().take(LISTED) {
-        say(format_args!("  {}  {}", visible(&file.name), terminal::size(file.size.unwrap_or(0))));
-    }
-    if let Some(more) = manifest.files.len().checked_sub(LISTED).filter(|more| *more > 0) {
-        let all = manifest.files.iter().filter_map(|file| file.size).sum();
-        say(format_args!("  and {more} more, {} in all", terminal::size(all)));
-    }
-    if !manifest.note.is_empty() {
-        say(format_args!("Note: {}", legible(&manifest.note)));
-    }
-    let question = match peeked.downloads_left {
-        Some(left) if left > 1 => format!("It can be taken {left} times, until {}. Receive it?", peeked.expires_at),
-        _ => format!("It can be taken once, until {}. Receive it?", peeked.expires_at),
-    };
-    if terminal::agrees(&question, true).await? {
-        Ok(())
-    } else {
-        Err(Failure::other("left where it is: nothing was taken"))
-    }
-}
-
-/// Whether what is there may be replaced, where there is anything.
-///
-/// # Errors
-/// Where it may not.
-async fn may_replace(places: &Places) -> Result<bool> {
-    let taken = places.taken()?;
-    let Some(first) = taken.first() else { return Ok(false) };
-    let others = if taken.len() > 1 { format!(" (and {} more)", taken.len() - 1) } else { String::new() };
-    let advice = "move it away, or name another folder with -o";
-    if !terminal::is_there() {
-        return Err(Failure::other(format_args!(
-            "{first}{others} is already there, and is not overwritten unasked: {advice}"
-        )));
-    }
-    match terminal::agrees(&format!("{first}{others} is already there. Overwrite it?"), false).await? {
-        true => Ok(true),
-        false => Err(Failure::other(format_args!("{first}{others} was left as it is: {advice}"))),
-    }
-}
-
-/// A text for a terminal: what would steer it is replaced.
-fn legible(text: &str) -> String {
-    text.lines().map(|line| line.split('\t').map(visible).collect::<Vec<_>>().join("\t")).collect::<Vec<_>>().join("\n")
-}
-
-/// Prints a text: as it is into a pipe, without what would steer it on a terminal.
-fn show(text: &[u8]) -> Result<()> {
-    let mut stdout = std::io::stdout();
-    let shown = match stdout.is_terminal() {
-        true => format!("{}\n", legible(&String::from_utf8_lossy(text))).into_bytes(),
-        false => text.to_owned(),
-    };
-    let written = stdout.write_all(&shown).and_then(|()| stdout.flush());
-    written.map_err(|error| Failure::other(format_args!("can't write to stdout: {error}")))
 }
