@@ -153,6 +153,16 @@ impl Digest {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
         Self(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
     }
+
+    /// The SHA-256 of a list: of each of its parts, behind the part's length, one after the other.
+    pub fn of_list(parts: impl IntoIterator<Item: AsRef<[u8]>>) -> Self {
+        let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        for part in parts {
+            context.update(&(part.as_ref().len() as u64).to_be_bytes());
+            context.update(part.as_ref());
+        }
+        Self(context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes"))
+    }
 }
 
 impl fmt::Display for Digest {

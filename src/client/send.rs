@@ -2,10 +2,12 @@
 
 use std::io::Read;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -18,7 +20,7 @@ use super::parts::{Broken, Layout, Notes, Parts, RECORDS};
 use super::receipt;
 use super::retry::Backoff;
 use super::sending::{pause, send};
-use super::sources::{self, Files, Found, Source, Stamp, Stream};
+use super::sources::{self, Files, Found, Source, Stream};
 use super::terminal::{self, Progress, say};
 use super::tus::{Terms, Upload};
 use crate::seal::{File, Keys, Kind, Manifest, RecordSealer, stretch};
@@ -28,13 +30,15 @@ use crate::share::{Digest, ShareId, Token, random};
 const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
 /// Times that an upload begins anew: a server that loses all of them gets no better.
 const RESTARTS: u32 = 3;
+/// Bytes of a text at the most: pages and commands show no longer one.
+const TEXT_MAX: u64 = 1 << 20;
 /// So long may it take to tell a server that an upload is given up. It would end by itself.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// What is sent.
 enum Payload {
-    Files(Vec<Found>),
-    Text(String),
+    Files(Arc<[Found]>),
+    Text(Bytes),
     Stdin,
 }
 
@@ -58,7 +62,7 @@ struct Begun {
     salt: String,
     /// Sealed, base64url.
     manifest: String,
-    stamps: Vec<Stamp>,
+    stamps: String,
 }
 
 /// A share that can be claimed.
@@ -77,7 +81,7 @@ pub(super) async fn run(asked: asked::Send) -> Result<()> {
     let payload = payload(&asked)?;
     let password = password(&asked).await?;
     let payload = match payload {
-        Payload::Text(dash) if dash == "-" => Payload::Text(read_text()?),
+        Payload::Text(dash) if *dash == *b"-" => Payload::Text(read_text()?),
         payload => payload,
     };
     let expires_in = match asked.expires_in {
@@ -94,13 +98,13 @@ pub(super) async fn run(asked: asked::Send) -> Result<()> {
 
 fn payload(asked: &asked::Send) -> Result<Payload> {
     if let Some(text) = &asked.text {
-        return Ok(Payload::Text(text.clone()));
+        return Ok(Payload::Text(text.clone().into()));
     }
     let dash = PathBuf::from("-");
     match &asked.paths[..] {
         [only] if *only == dash => Ok(Payload::Stdin),
         paths if paths.contains(&dash) => Err(Failure::usage("- is standard input: send it alone, or name files")),
-        paths => Ok(Payload::Files(sources::find(paths)?)),
+        paths => Ok(Payload::Files(sources::find(paths)?.into())),
     }
 }
 
@@ -126,11 +130,17 @@ async fn password(asked: &asked::Send) -> Result<Option<String>> {
     }
 }
 
-fn read_text() -> Result<String> {
-    let mut text = String::new();
-    let read = std::io::stdin().lock().read_to_string(&mut text);
+fn read_text() -> Result<Bytes> {
+    let mut text = Vec::new();
+    let read = std::io::stdin().lock().take(TEXT_MAX + 1).read_to_end(&mut text);
     read.map_err(|error| Failure::usage(format_args!("can't read a text from standard input: {error}")))?;
-    Ok(text)
+    if text.len() as u64 > TEXT_MAX {
+        let most = terminal::size(TEXT_MAX);
+        return Err(Failure::usage(format_args!("a text has {most} at most: send it as a file: onetimeshare send -")));
+    }
+    let is_text = std::str::from_utf8(&text).is_ok();
+    let not = || Failure::usage("that is no text in UTF-8: send it as a file: onetimeshare send -");
+    is_text.then(|| text.into()).ok_or_else(not)
 }
 
 async fn default_expires_in(server: &Server) -> Result<Duration> {
@@ -209,10 +219,12 @@ impl Order {
     /// The same for the same order; `None` where what is sent can't be read again.
     fn name(&self, server: &Server) -> Option<String> {
         let Payload::Files(found) = &self.payload else { return None };
-        let files: Vec<_> = found.iter().map(|file| (file.path.as_os_str().as_encoded_bytes(), &file.name)).collect();
-        let terms = (&self.note, self.password.is_some(), self.expires_in.as_secs(), self.downloads);
-        let name = json!([server.origin.to_string(), files, terms]).to_string();
-        Some(Digest::of(name.as_bytes()).to_string()[..32].to_owned())
+        let origin = server.origin.to_string();
+        let (password, downloads) = ([u8::from(self.password.is_some())], self.downloads.to_be_bytes());
+        let expires_in = self.expires_in.as_secs().to_be_bytes();
+        let terms: [&[u8]; 5] = [origin.as_bytes(), self.note.as_bytes(), &password, &downloads, &expires_in];
+        let name = Digest::of_list(terms.into_iter().chain(found.iter().flat_map(Found::identity)));
+        Some(name.to_string()[..32].to_owned())
     }
 
     fn forget(&self, server: &Server) {
@@ -220,11 +232,10 @@ impl Order {
         kept.into_iter().for_each(|(kept, _)| kept.remove());
     }
 
-    fn stamps(&self) -> Vec<Stamp> {
-        match &self.payload {
-            Payload::Files(found) => found.iter().map(|file| file.stamp).collect(),
-            _ => Vec::new(),
-        }
+    /// Sizes and times of all files.
+    fn stamps(&self) -> String {
+        let files = if let Payload::Files(found) = &self.payload { &found[..] } else { &[] };
+        Digest::of_list(files.iter().map(|file| file.stamp.bytes())).to_string()
     }
 
     fn manifest(&self) -> Manifest {
@@ -248,7 +259,7 @@ impl Order {
     fn parts(&self, keys: &Keys, salt: [u8; 16], manifest: Vec<u8>, notes: Notes) -> Parts {
         let source = match &self.payload {
             Payload::Files(found) => Source::Files(Files::new(found.clone())),
-            Payload::Text(text) => Source::Stream(Stream::new(std::io::Cursor::new(text.clone().into_bytes()))),
+            Payload::Text(text) => Source::Stream(Stream::new(std::io::Cursor::new(text.clone()))),
             Payload::Stdin => Source::Stream(Stream::new(std::io::stdin())),
         };
         let layout = Layout::new(manifest.len(), self.size());
@@ -264,8 +275,7 @@ impl Order {
     ) -> std::result::Result<(Share, Upload, Parts), Broken> {
         let (secret, salt) = (Token::random(), random());
         let keys = self.keys(&secret);
-        let too_long = |_| Failure::usage("too many names for one share: send an archive of them instead");
-        let manifest = self.manifest().seal(&keys).map_err(too_long)?;
+        let manifest = self.manifest().seal(&keys).map_err(|_| sources::too_many_names())?;
         let terms = Terms {
             manifest: manifest.len(),
             verifier: keys.proof.verifier(),
