@@ -51,7 +51,8 @@ struct Order {
     downloads: u32,
 }
 
-/// What goes on after a kill takes: the first line of what is kept. The lines behind it are notes.
+/// What goes on after a kill takes: the second line of what is kept. The first is the sealed manifest, base64url; those behind
+/// are notes.
 #[derive(Serialize, Deserialize)]
 struct Begun {
     /// Records of a part.
@@ -60,8 +61,6 @@ struct Begun {
     secret: String,
     verifier: String,
     salt: String,
-    /// Sealed, base64url.
-    manifest: String,
     stamps: String,
 }
 
@@ -293,10 +292,9 @@ impl Order {
             secret: secret.to_string(),
             verifier: keys.proof.verifier().to_string(),
             salt: Token::from_bytes(salt).to_string(),
-            manifest: URL_SAFE_NO_PAD.encode(&manifest),
             stamps: self.stamps(),
         };
-        let kept = kept.and_then(|mut kept| keep(&mut kept, &begun).then_some(kept));
+        let kept = kept.and_then(|kept| keep(kept, &manifest, &begun));
         let parts = self.parts(&keys, salt, manifest, Notes::new(&[], kept));
         Ok((Share { id, secret, owner }, upload, parts))
     }
@@ -309,10 +307,14 @@ impl Order {
         progress: &Progress,
     ) -> std::result::Result<GoesOn, Broken> {
         let Some((mut kept, lines)) = kept else { return Ok(Err(None)) };
-        let Some(begun) = lines.first().and_then(|line| serde_json::from_str::<Begun>(line).ok()) else {
-            return Ok(Err(kept.clear().is_ok().then_some(kept)));
+        let read = match &lines[..] {
+            [manifest, begun, notes @ ..] => {
+                serde_json::from_str::<Begun>(begun).ok().map(|begun| (manifest, begun, notes))
+            }
+            _ => None,
         };
-        let why = match self.reopened(&begun) {
+        let Some((manifest, begun, notes)) = read else { return Ok(Err(kept.clear().is_ok().then_some(kept))) };
+        let why = match self.reopened(&begun, manifest) {
             Ok((share, keys, salt, manifest)) => {
                 let mut backoff = Backoff::first();
                 let offset = loop {
@@ -329,7 +331,7 @@ impl Order {
                     }
                 };
                 if let Some(offset) = offset {
-                    let parts = self.parts(&keys, salt, manifest, Notes::new(&lines[1..], Some(kept)));
+                    let parts = self.parts(&keys, salt, manifest, Notes::new(notes, Some(kept)));
                     let done = parts.layout.plain_before(offset);
                     progress.says(format_args!("going on at {}", terminal::size(done)));
                     return Ok(Ok((share, begun.upload, parts, offset)));
@@ -349,7 +351,7 @@ impl Order {
     ///
     /// # Errors
     /// What is another now.
-    fn reopened(&self, begun: &Begun) -> std::result::Result<Reopened, &'static str> {
+    fn reopened(&self, begun: &Begun, manifest: &str) -> std::result::Result<Reopened, &'static str> {
         let odd = "what was kept of the last run can't be read";
         if begun.records != RECORDS {
             return Err(odd);
@@ -358,7 +360,7 @@ impl Order {
             return Err("files changed since the last run");
         }
         let (secret, salt): (Token, Token) = begun.secret.parse().ok().zip(begun.salt.parse().ok()).ok_or(odd)?;
-        let manifest = URL_SAFE_NO_PAD.decode(&begun.manifest).map_err(|_| odd)?;
+        let manifest = URL_SAFE_NO_PAD.decode(manifest).map_err(|_| odd)?;
         let (id, owner) = begun.upload.names().ok_or(odd)?;
         let keys = self.keys(&secret);
         if keys.proof.verifier().to_string() != begun.verifier {
@@ -373,13 +375,17 @@ impl Order {
 }
 
 /// Keeps what going on takes; says where that is not possible.
-fn keep(kept: &mut Kept, begun: &Begun) -> bool {
+fn keep(mut kept: Kept, manifest: &[u8], begun: &Begun) -> Option<Kept> {
     let line = serde_json::to_string(begun).map_err(std::io::Error::other);
-    let written = line.and_then(|line| kept.add(&line));
-    if let Err(error) = &written {
-        say(format_args!("can't keep notes ({error}): killed, it will begin anew"));
+    let written = kept.add(&URL_SAFE_NO_PAD.encode(manifest)).and_then(|()| kept.add(&line?));
+    match written {
+        Ok(()) => Some(kept),
+        Err(error) => {
+            say(format_args!("can't keep notes ({error}): killed, it will begin anew"));
+            kept.remove();
+            None
+        }
     }
-    written.is_ok()
 }
 
 /// Tells the server that an upload is given up, if it listens.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Child;
+use std::process::{Child, Stdio};
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
@@ -243,4 +243,18 @@ fn a_gigabyte_takes_no_more_memory_than_a_few_parts() {
     for peaks in [send, receive] {
         assert!(peaks[1] < peaks[0] + 20 * MIB as u64, "{peaks:?}");
     }
+}
+
+#[test]
+fn ten_thousand_files_take_little_more_memory_than_one() {
+    let server = Server::start(Store::Embedded);
+    let user = User::new(&server.origin());
+    let folder = format!("{0}/{0}/{0}/d", "long".repeat(50));
+    user.file("one", b"1");
+    (0..10_000).for_each(|number| user.file(&format!("{folder}/{number:05}"), b"1"));
+    let [one, many] = ["one", &folder].map(|path| {
+        let mut sending = user.command(&["send", path]);
+        peak(sending.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    });
+    assert!(many < one + 10 * MIB as u64, "{many} and {one} bytes");
 }

@@ -99,6 +99,18 @@ fn a_text_is_shown_and_may_become_a_file() {
 }
 
 #[test]
+fn a_text_is_no_longer_than_what_is_shown() {
+    let server = Server::start(Store::Embedded);
+    let user = User::new(&server.origin());
+    let most = "x".repeat(1 << 20);
+    let sent = Sent::of(&user.fed(&["send", "--text", "-"], most.as_bytes()));
+    assert!(out(&user.run(&["receive", "--yes", &sent.link])) == most);
+    let said = ended(&user.fed(&["send", "--text", "-"], format!("{most}x").as_bytes()), 2);
+    assert!(said.contains("send it as a file"), "{said}");
+    ended(&user.fed(&["send", "--text", "-"], b"\xff\xfe"), 2);
+}
+
+#[test]
 fn plain_links_go_both_ways() {
     let server = Server::start(Store::Embedded);
     let user = User::new(&server.origin());
