@@ -10,6 +10,7 @@ use std::sync::Arc;
 use rustix::fs::OFlags;
 
 use super::failure::{Failure, Result};
+use super::limits::Limits;
 use super::terminal::say;
 use crate::names;
 use crate::seal::MANIFEST_MAX;
@@ -128,6 +129,9 @@ impl Search {
                 folder.read_dir().and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(|e| failed(&e))?;
             let mut entries = entries;
             entries.sort_by_key(std::fs::DirEntry::file_name);
+            if entries.is_empty() {
+                says_skipped(&folder, "an empty folder");
+            }
             let shared: Arc<Path> = folder.as_path().into();
             let mut folders = Vec::new();
             for entry in entries {
@@ -283,11 +287,14 @@ pub(super) struct Stream {
     stream: Box<dyn Read + Send>,
     /// The next byte, which was read to see whether there is one.
     next: Option<u8>,
+    /// Bytes so far, and what bounds them.
+    passed: u64,
+    limits: Limits,
 }
 
 impl Stream {
-    pub(super) fn new(stream: impl Read + Send + 'static) -> Self {
-        Self { stream: Box::new(stream), next: None }
+    pub(super) fn new(stream: impl Read + Send + 'static, limits: Limits) -> Self {
+        Self { stream: Box::new(stream), next: None, passed: 0, limits }
     }
 
     fn read(&mut self, into: &mut [u8]) -> Result<(usize, bool)> {
@@ -296,6 +303,8 @@ impl Stream {
             (*first, filled) = (byte, 1);
         }
         filled += self.fill(&mut into[filled..])?;
+        self.passed += filled as u64;
+        self.limits.size(self.passed)?;
         if filled < into.len() {
             return Ok((filled, true));
         }
