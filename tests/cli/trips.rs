@@ -141,8 +141,17 @@ fn plain_links_go_both_ways() {
     let link = curl(&["-F", "text=ein Text", &format!("{}/", server.origin())]);
     assert_eq!(out(&user.run(&["receive", "--yes", link.trim()])), "ein Text");
 
+    let sent = user.send(&["--text", "ein Text"]);
+    assert_eq!(curl(&["-L", "-d", "", &sent.plain_link()]), "ein Text");
+
     user.file("folder/x", b"x");
     user.file("folder/y/z", &content);
+    let files = ["file=@folder/x;filename=folder/x", "file=@folder/y/z;filename=folder/y/z"];
+    let link = curl(&["-F", "password=pw", "-F", files[0], "-F", files[1], &format!("{}/", server.origin())]);
+    let take = ["receive", "--yes", "-o", "several", "--password-stdin", link.trim()];
+    ended(&user.fed(&take, b"pw\n"), 0);
+    assert_eq!(user.listed("several"), ["folder/x", "folder/y/z"]);
+    user.assert_has("several/folder/y/z", &content);
     let sent = user.send(&["folder"]);
     curl(&["-o", "folder.zip", "-L", "-d", "", &sent.plain_link()]);
     let tested = Command::new("python3")
