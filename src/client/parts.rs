@@ -198,7 +198,11 @@ impl Ahead {
             files.seek(first * RECORDS * PLAIN_RECORD as u64)?;
         }
         // Of a stream as many as are held, and one that is sealed meanwhile; else two are on their way, and two are sealed.
-        let count = HELD + u64::from(matches!(parts.source, Source::Stream(_))) + (next - first);
+        let mut count = HELD + u64::from(matches!(parts.source, Source::Stream(_))) + (next - first);
+        if parts.manifest.len() > PART / 4 {
+            // Many files' names, and what became of them, take the room of a buffer; only a stream needs all, and it has one name.
+            count -= 1;
+        }
         // With room for what the first has more: grown, it would be twice as large. Memory is not there until it is written to.
         let room = parts.manifest.len() + HEADER + PART;
         let (sealed, ready) = mpsc::channel(1);
