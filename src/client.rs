@@ -9,6 +9,7 @@ mod failure;
 mod fetch;
 mod going;
 mod kept;
+mod limits;
 mod link;
 mod parts;
 mod places;
@@ -20,6 +21,7 @@ mod retry;
 mod send;
 mod sending;
 mod sources;
+mod stopped;
 mod terminal;
 mod trouble;
 mod tus;
@@ -94,8 +96,7 @@ fn interrupts() -> io::Result<()> {
             }
         });
         terminal.restore();
-        let what = "stopped; a transfer that was under way goes on with the same command";
-        let _ = failed(&Failure::new(Exit::Interrupted, what));
+        let _ = failed(&Failure::new(Exit::Interrupted, stopped::word()));
         std::process::exit(Exit::Interrupted as i32);
     });
     Ok(())

@@ -3,7 +3,7 @@
 //! Pure. Names come from whoever sealed the manifest; what leaves here is harmless to write on any system.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeMap;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use unicode_normalization::UnicodeNormalization;
@@ -61,28 +61,31 @@ pub fn file_name(name: &str) -> String {
 /// of another's folder. Takes time n log n, whatever the names.
 pub fn unique<'a>(paths: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let paths: Vec<&str> = paths.into_iter().collect();
-    let all: BTreeSet<String> = paths.iter().map(|path| folded(path)).collect();
-    let is_folder = |key: &str| {
-        let inside = format!("{key}/");
-        all.range(inside.clone()..).next().is_some_and(|next| next.starts_with(&inside))
-    };
-    let mut numbers: HashMap<String, u32> = HashMap::new();
+    // All keys, each with the last number given for it; 0 before the first.
+    let mut numbers: BTreeMap<String, u32> = BTreeMap::new();
+    numbers.extend(paths.iter().map(|path| (folded(path), 0)));
     let mut distinct = Vec::with_capacity(paths.len());
     for path in paths {
-        let mut key = folded(path);
-        let mut candidate = path.to_owned();
-        let mut number = numbers.get(&key).copied().unwrap_or(1);
-        let first = key.clone();
-        while numbers.contains_key(&key) || is_folder(&key) {
+        let first = folded(path);
+        let mut number = numbers.get(&first).copied().unwrap_or(0).max(1);
+        let (mut key, mut candidate) = (first.clone(), path.to_owned());
+        while numbers.get(&key).is_some_and(|&number| number > 0) || is_folder(&numbers, &key) {
             number += 1;
             candidate = numbered(path, number);
             key = folded(&candidate);
         }
         numbers.insert(first, number);
-        numbers.entry(key).or_insert(1);
+        let given = numbers.entry(key).or_default();
+        *given = (*given).max(1);
         distinct.push(candidate);
     }
     distinct
+}
+
+/// Whether one of the keys lies below this one.
+fn is_folder(keys: &BTreeMap<String, u32>, key: &str) -> bool {
+    let inside = format!("{key}/");
+    keys.range(inside.clone()..).next().is_some_and(|(next, _)| next.starts_with(&inside))
 }
 
 /// The value of a `Content-Disposition` header that saves under `name`'s last segment (RFC 6266).
@@ -152,6 +155,8 @@ fn folded(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]

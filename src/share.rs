@@ -154,6 +154,16 @@ impl Digest {
         let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
         Self(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
     }
+
+    /// The SHA-256 of a list: of each of its parts, behind the part's length, one after the other.
+    pub fn of_list(parts: impl IntoIterator<Item: AsRef<[u8]>>) -> Self {
+        let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+        for part in parts {
+            context.update(&(part.as_ref().len() as u64).to_be_bytes());
+            context.update(part.as_ref());
+        }
+        Self(context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes"))
+    }
 }
 
 impl fmt::Display for Digest {

@@ -1,6 +1,7 @@
 //! One server, over HTTP: requests, answers, and what it says where it refuses.
 
 use std::error::Error;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -131,14 +132,17 @@ fn configured() -> Result<Configured> {
         Ok(text) => serde_json::from_slice(&text).map_err(|error| {
             Failure::usage(format_args!("{}: {error}; write it like {{\"server\":\"https://…\"}}", path.display()))
         }),
-        Err(_) => Ok(Configured::default()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(Configured::default())
+        }
+        Err(error) => Err(Failure::disk(&path, &error)),
     }
 }
 
 /// The server that is set for all commands.
 ///
 /// # Errors
-/// Where the file is there and can't be understood.
+/// Where the file is there and can't be read or understood.
 pub(super) fn configured_server() -> Result<Option<String>> {
     Ok(configured()?.server)
 }

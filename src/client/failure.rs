@@ -16,7 +16,7 @@ Exit status:
   6    full: the disk here, or the server
   7    corrupt: what came does not verify, or is no share
   8    it did not arrive (send --wait, receipt --follow)
-  130  interrupted; a transfer goes on with the same command";
+  130  interrupted; a transfer of files goes on with the same command";
 
 /// What the process ends with; see [`EXITS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,13 +3,14 @@
 //! Of each part a note is made, durably, before it is handed on (docs/sealing.md, "A writer never seals two plaintexts…").
 
 use std::collections::{HashMap, VecDeque};
+use std::path::Path;
 use std::sync::mpsc as blocking;
 use std::thread::{self, JoinHandle};
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
 
-use super::failure::Failure;
+use super::failure::{Exit, Failure};
 use super::kept::Kept;
 use super::sources::Source;
 use crate::seal::{HEADER, OVERHEAD, PLAIN_RECORD, RECORD, RecordSealer, TAG, sealed_len};
@@ -27,13 +28,15 @@ pub(super) const HELD: u64 = 4;
 pub(super) enum Broken {
     /// What is sealed now is not what was sealed before: nothing more may leave under these keys.
     Anew,
-    /// It can't be read, or not be noted.
+    /// It can't go on now; later it can.
+    Paused(Failure),
+    /// It can't go on at all.
     Failed(Failure),
 }
 
 impl From<Failure> for Broken {
     fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
+        if failure.exit == Exit::Network { Self::Paused(failure) } else { Self::Failed(failure) }
     }
 }
 
@@ -57,15 +60,16 @@ impl Part {
 pub(super) struct Layout {
     /// Bytes before the first record.
     base: u64,
+    /// Bytes of content, where they are known.
+    plain: Option<u64>,
     /// Bytes of the whole run, where they are known.
     pub(super) length: Option<u64>,
 }
 
 impl Layout {
-    /// `plain`: bytes of content, where they are known.
     pub(super) fn new(manifest: usize, plain: Option<u64>) -> Self {
         let manifest = manifest as u64;
-        Self { base: manifest + HEADER as u64, length: plain.map(|plain| manifest + sealed_len(plain)) }
+        Self { base: manifest + HEADER as u64, plain, length: plain.map(|plain| manifest + sealed_len(plain)) }
     }
 
     /// The part in which an offset of the run lies.
@@ -81,7 +85,10 @@ impl Layout {
     /// Plain bytes before an offset of the run.
     pub(super) fn plain_before(&self, offset: u64) -> u64 {
         let sealed = offset.saturating_sub(self.base);
-        (sealed / RECORD as u64) * PLAIN_RECORD as u64 + (sealed % RECORD as u64).min(PLAIN_RECORD as u64)
+        let full = (sealed / RECORD as u64) * PLAIN_RECORD as u64;
+        let before = full + (sealed % RECORD as u64).min(PLAIN_RECORD as u64);
+        // The last record may be short, and its tag is no content.
+        self.plain.map_or(before, |plain| before.min(plain))
     }
 }
 
@@ -128,8 +135,8 @@ impl Notes {
             return if *known == digest { Ok(()) } else { Err(Broken::Anew) };
         }
         if let Some(kept) = &mut self.kept {
-            let failed = |error| Failure::other(format_args!("can't write a note to the cache folder: {error}"));
-            kept.add(&format!("{part} {digest}")).map_err(failed)?;
+            let written = kept.add(&format!("{part} {digest}"));
+            written.map_err(|error| Broken::Paused(Failure::disk(Path::new("the cache folder"), &error)))?;
         }
         self.noted.insert(part, digest);
         Ok(())
@@ -191,7 +198,11 @@ impl Ahead {
             files.seek(first * RECORDS * PLAIN_RECORD as u64)?;
         }
         // Of a stream as many as are held, and one that is sealed meanwhile; else two are on their way, and two are sealed.
-        let count = HELD + u64::from(matches!(parts.source, Source::Stream(_))) + (next - first);
+        let mut count = HELD + u64::from(matches!(parts.source, Source::Stream(_))) + (next - first);
+        if parts.manifest.len() > PART / 4 {
+            // Many files' names, and what became of them, take the room of a buffer; only a stream needs all, and it has one name.
+            count -= 1;
+        }
         // With room for what the first has more: grown, it would be twice as large. Memory is not there until it is written to.
         let room = parts.manifest.len() + HEADER + PART;
         let (sealed, ready) = mpsc::channel(1);

@@ -13,6 +13,7 @@ use super::connection::{Server, header};
 use super::failure::{Exit, Failure, Result};
 use super::link::Link;
 use super::retry::Backoff;
+use super::stopped;
 use super::terminal::{self, say};
 use super::trouble::Trouble;
 use crate::share::{ShareId, Token};
@@ -87,6 +88,7 @@ fn times(count: u64) -> String {
 }
 
 pub(super) async fn run(asked: asked::Receipt) -> Result<()> {
+    stopped::says("stopped; nothing changes for the share");
     let link = Link::receipt(&asked::link(asked.link).await?, asked.reach.insecure_http)?;
     let server = Server::new(link.origin, &asked.reach)?;
     let (id, owner) = (link.id, link.token);

@@ -148,7 +148,7 @@ impl Sending<'_> {
                     if too_long {
                         self.limits.shorten(left.get());
                     } else {
-                        self.wait(trouble).await?;
+                        wait(&mut self.backoff, trouble, self.progress).await?;
                     }
                     let offset = self.ask().await?;
                     // What stands between may pass on short requests only, or only those that come whole.
@@ -253,31 +253,41 @@ impl Sending<'_> {
         loop {
             match self.upload.offset(self.server).await {
                 Ok(offset) => return Ok(offset),
-                Err(trouble) => self.wait(trouble).await?,
+                Err(trouble) => wait(&mut self.backoff, trouble, self.progress).await?,
             }
         }
     }
-
-    /// Waits until it may be tried again.
-    async fn wait(&mut self, trouble: Trouble) -> Result<(), Broken> {
-        let pause = pause(&mut self.backoff, &trouble)?;
-        self.progress.waits(Failure::from(trouble), pause);
-        sleep(pause).await;
-        Ok(())
-    }
 }
 
-/// How long to wait after what happened to an upload.
+/// Asks the server how many bytes it has of an upload that another run began.
 ///
 /// # Errors
 /// [`Broken::Anew`] where the server has lost it.
-pub(super) fn pause(backoff: &mut Backoff, trouble: &Trouble) -> Result<Duration, Broken> {
-    match trouble {
-        Trouble::Refused(Problem { status: 404 | 410, code: Some(_), .. }) => Err(Broken::Anew),
+pub(super) async fn reached(server: &Server, upload: &Upload, progress: &Progress) -> Result<u64, Broken> {
+    let mut backoff = Backoff::first();
+    loop {
+        match upload.offset(server).await {
+            Ok(offset) => return Ok(offset),
+            Err(trouble) => wait(&mut backoff, trouble, progress).await?,
+        }
+    }
+}
+
+/// Waits until it may be tried again, and says why.
+///
+/// # Errors
+/// [`Broken::Anew`] where the server has lost the upload.
+async fn wait(backoff: &mut Backoff, trouble: Trouble, progress: &Progress) -> Result<(), Broken> {
+    let trouble = match trouble {
+        Trouble::Refused(Problem { status: 404 | 410, code: Some(_), .. }) => return Err(Broken::Anew),
         // Another connection of this upload still ends, or a proxy gave ours up: its offset tells.
         Trouble::Refused(Problem { status: 400 | 409, code: Some(_), .. }) if backoff.failures < TRIES => {
-            Ok(backoff.next(&Trouble::Unreachable("the server is still busy with what came before".to_owned()))?)
+            Trouble::Unreachable("the server is still busy with what came before".to_owned())
         }
-        trouble => Ok(backoff.next(trouble)?),
-    }
+        trouble => trouble,
+    };
+    let pause = backoff.next(&trouble)?;
+    progress.waits(Failure::from(trouble), pause);
+    sleep(pause).await;
+    Ok(())
 }

@@ -1,19 +1,25 @@
 //! What is sent: files as they were found, or a stream that can be read once.
 
+use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::OFlags;
-use serde::{Deserialize, Serialize};
 
 use super::failure::{Failure, Result};
+use super::limits::Limits;
 use super::terminal::say;
 use crate::names;
+use crate::seal::MANIFEST_MAX;
+
+/// Bytes of a file in a manifest, beside its name, at the least.
+const LISTED: usize = r#"{"name":"","size":0},"#.len();
 
 /// What a file was when it was found: another size or time, and it is another file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     pub(super) size: u64,
     seconds: i64,
@@ -24,75 +30,162 @@ impl Stamp {
     fn of(metadata: &Metadata) -> Self {
         Self { size: metadata.len(), seconds: metadata.mtime(), nanoseconds: metadata.mtime_nsec() }
     }
+
+    pub(super) fn bytes(&self) -> [u8; 24] {
+        let mut bytes = [0; 24];
+        bytes[..8].copy_from_slice(&self.size.to_be_bytes());
+        bytes[8..16].copy_from_slice(&self.seconds.to_be_bytes());
+        bytes[16..].copy_from_slice(&self.nanoseconds.to_be_bytes());
+        bytes
+    }
 }
 
 /// A file to be sent.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Found {
-    /// Where it lies; no symbolic link.
-    pub(super) path: PathBuf,
+    /// The folder in which it lies, one for all that lie there: paths may be long, and files many.
+    folder: Arc<Path>,
+    /// Its name there; no symbolic link.
+    file: OsString,
     /// What its recipient will call it, with `/` between folders.
     pub(super) name: String,
     pub(super) stamp: Stamp,
 }
 
-/// Finds the files at and below `paths`, in their order. Symbolic links and special files in folders are said, and skipped.
-///
-/// # Errors
-/// Where something can't be read, is nothing to send, or there is no file at all.
-pub(super) fn find(paths: &[PathBuf]) -> Result<Vec<Found>> {
-    let mut found = Vec::new();
-    for path in paths {
-        let real = path.canonicalize().map_err(|error| Failure::disk(path, &error))?;
-        let metadata = real.metadata().map_err(|error| Failure::disk(path, &error))?;
-        let own = real.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
-        // Whoever named a link meant what it points to, but calls it by its own name.
-        let called = path.file_name().map_or(own.clone(), |name| name.to_string_lossy().into_owned());
-        if metadata.is_dir() {
-            walk(real, own, &mut found)?;
-        } else if metadata.is_file() {
-            found.push(Found { path: real, name: called, stamp: Stamp::of(&metadata) });
-        } else {
-            return Err(Failure::usage(format_args!(
-                "{} is no file and no folder: send what comes out of it by - from standard input",
-                path.display()
-            )));
-        }
+impl Found {
+    fn path(&self) -> PathBuf {
+        self.folder.join(&self.file)
     }
-    for file in &found {
-        open(&file.path).map_err(|error| Failure::disk(&file.path, &error))?;
+
+    /// What tells it from all others here, and from itself under another name.
+    pub(super) fn identity(&self) -> [&[u8]; 3] {
+        [self.folder.as_os_str().as_encoded_bytes(), self.file.as_encoded_bytes(), self.name.as_bytes()]
     }
-    let names = names::unique(found.iter().map(|file| file.name.as_str()));
-    found.iter_mut().zip(names).for_each(|(file, name)| file.name = name);
-    if found.is_empty() { Err(Failure::usage("there is no file in it: nothing to send")) } else { Ok(found) }
 }
 
-/// Everything below a folder, by name.
-fn walk(folder: PathBuf, name: String, found: &mut Vec<Found>) -> Result<()> {
-    let mut waiting = vec![(folder, name)];
-    while let Some((folder, prefix)) = waiting.pop() {
-        let failed = |error: &io::Error| Failure::disk(&folder, error);
-        let entries = folder.read_dir().and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(|e| failed(&e))?;
-        let mut entries = entries;
-        entries.sort_by_key(std::fs::DirEntry::file_name);
-        let mut folders = Vec::new();
-        for entry in entries {
-            let path = entry.path();
-            let base = entry.file_name().to_string_lossy().into_owned();
-            let name = if prefix.is_empty() { base } else { format!("{prefix}/{base}") };
-            let metadata = entry.metadata().map_err(|error| Failure::disk(&path, &error))?;
-            if metadata.is_dir() {
-                folders.push((path, name));
-            } else if metadata.is_file() {
-                found.push(Found { path, name, stamp: Stamp::of(&metadata) });
-            } else {
-                let what = if metadata.is_symlink() { "symbolic link" } else { "special file" };
-                say(format_args!("skipped, a {what}: {}", names::visible(&path.to_string_lossy())));
+/// Finds the files at and below `paths`, in their order. What is nothing to send is said, and skipped.
+///
+/// # Errors
+/// Where something can't be read, there are too many names, or there is no file at all.
+pub(super) fn find(paths: &[PathBuf]) -> Result<Vec<Found>> {
+    let mut search = Search::default();
+    paths.iter().try_for_each(|path| search.at(path))?;
+    search.ends()
+}
+
+/// There are more names than a manifest holds.
+pub(super) fn too_many_names() -> Failure {
+    Failure::usage(
+        "too many names for one share: send an archive of them instead, as by tar c FOLDER | onetimeshare send -",
+    )
+}
+
+/// What was found so far.
+#[derive(Default)]
+struct Search {
+    found: Vec<Found>,
+    /// Bytes that they take in the manifest at the least.
+    listed: usize,
+    /// Arguments that are nothing to send: what each is, and what to do.
+    skipped: Vec<(PathBuf, &'static str, &'static str)>,
+}
+
+impl Search {
+    /// An argument.
+    fn at(&mut self, path: &Path) -> Result<()> {
+        let real = match path.canonicalize() {
+            Ok(real) => real,
+            Err(_) if path.is_symlink() => {
+                self.skipped.push((path.to_owned(), "a link that leads nowhere", "there is nothing to send"));
+                return Ok(());
+            }
+            Err(error) => return Err(Failure::disk(path, &error)),
+        };
+        let metadata = real.metadata().map_err(|error| Failure::disk(path, &error))?;
+        // Whoever named a link meant what it points to, but calls it by its own name.
+        let called = path.file_name().or(real.file_name()).unwrap_or_default().to_string_lossy().into_owned();
+        if metadata.is_dir() {
+            return self.below(real, called);
+        }
+        match (real.parent(), real.file_name()) {
+            (Some(folder), Some(file)) if metadata.is_file() => {
+                let folder = self.folder(folder);
+                self.add(Found { folder, file: file.to_owned(), name: called, stamp: Stamp::of(&metadata) })
+            }
+            _ => {
+                let advice = "send what comes out of it by - from standard input";
+                self.skipped.push((path.to_owned(), "a special file", advice));
+                Ok(())
             }
         }
-        waiting.extend(folders.into_iter().rev());
     }
-    Ok(())
+
+    /// Everything below a folder, by name.
+    fn below(&mut self, folder: PathBuf, name: String) -> Result<()> {
+        let mut waiting = vec![(folder, name)];
+        while let Some((folder, prefix)) = waiting.pop() {
+            let failed = |error: &io::Error| Failure::disk(&folder, error);
+            let entries =
+                folder.read_dir().and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(|e| failed(&e))?;
+            let mut entries = entries;
+            entries.sort_by_key(std::fs::DirEntry::file_name);
+            if entries.is_empty() {
+                says_skipped(&folder, "an empty folder");
+            }
+            let shared: Arc<Path> = folder.as_path().into();
+            let mut folders = Vec::new();
+            for entry in entries {
+                let path = entry.path();
+                let base = entry.file_name().to_string_lossy().into_owned();
+                let name = if prefix.is_empty() { base } else { format!("{prefix}/{base}") };
+                let metadata = entry.metadata().map_err(|error| Failure::disk(&path, &error))?;
+                if metadata.is_dir() {
+                    folders.push((path, name));
+                } else if metadata.is_file() {
+                    let (folder, file) = (shared.clone(), entry.file_name());
+                    self.add(Found { folder, file, name, stamp: Stamp::of(&metadata) })?;
+                } else {
+                    says_skipped(&path, if metadata.is_symlink() { "a symbolic link" } else { "a special file" });
+                }
+            }
+            waiting.extend(folders.into_iter().rev());
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, found: Found) -> Result<()> {
+        self.listed += LISTED + found.name.len();
+        self.found.push(found);
+        if self.listed as u64 > MANIFEST_MAX { Err(too_many_names()) } else { Ok(()) }
+    }
+
+    /// The path of a folder, the same for files that come after each other.
+    fn folder(&self, path: &Path) -> Arc<Path> {
+        let last = self.found.last().filter(|last| *last.folder == *path);
+        last.map_or_else(|| path.into(), |last| last.folder.clone())
+    }
+
+    /// All files, which can be opened, under names that are told apart.
+    fn ends(self) -> Result<Vec<Found>> {
+        let Self { mut found, skipped, .. } = self;
+        if found.is_empty() {
+            return Err(match &skipped[..] {
+                [(path, what, advice), ..] => Failure::usage(format_args!("{} is {what}: {advice}", path.display())),
+                [] => Failure::usage("there is no file in it: nothing to send"),
+            });
+        }
+        skipped.iter().for_each(|(path, what, _)| says_skipped(path, what));
+        for path in found.iter().map(Found::path) {
+            open(&path).map_err(|error| Failure::disk(&path, &error))?;
+        }
+        let names = names::unique(found.iter().map(|file| file.name.as_str()));
+        found.iter_mut().zip(names).for_each(|(file, name)| file.name = name);
+        Ok(found)
+    }
+}
+
+fn says_skipped(path: &Path, what: &str) {
+    say(format_args!("skipped, {what}: {}", names::visible(&path.to_string_lossy())));
 }
 
 /// Opens a file that was found. What took its place since, a link or a pipe, is not followed or waited for.
@@ -120,7 +213,7 @@ impl Source {
 
 /// Files, one after the other.
 pub(super) struct Files {
-    found: Vec<Found>,
+    found: Arc<[Found]>,
     /// The file that is being read, and how far it is.
     index: usize,
     at: u64,
@@ -128,7 +221,7 @@ pub(super) struct Files {
 }
 
 impl Files {
-    pub(super) fn new(found: Vec<Found>) -> Self {
+    pub(super) fn new(found: Arc<[Found]>) -> Self {
         Self { found, index: 0, at: 0, open: None }
     }
 
@@ -145,7 +238,8 @@ impl Files {
 
     fn read(&mut self, into: &mut [u8]) -> Result<(usize, bool)> {
         let mut filled = 0;
-        while let Some(Found { path, stamp, .. }) = self.found.get(self.index) {
+        while let Some(found) = self.found.get(self.index) {
+            let (path, stamp) = (&found.path(), &found.stamp);
             let failed = |error: io::Error| Failure::disk(path, &error);
             if self.at == stamp.size {
                 if let Some(file) = self.open.take() {
@@ -193,11 +287,14 @@ pub(super) struct Stream {
     stream: Box<dyn Read + Send>,
     /// The next byte, which was read to see whether there is one.
     next: Option<u8>,
+    /// Bytes so far, and what bounds them.
+    passed: u64,
+    limits: Limits,
 }
 
 impl Stream {
-    pub(super) fn new(stream: impl Read + Send + 'static) -> Self {
-        Self { stream: Box::new(stream), next: None }
+    pub(super) fn new(stream: impl Read + Send + 'static, limits: Limits) -> Self {
+        Self { stream: Box::new(stream), next: None, passed: 0, limits }
     }
 
     fn read(&mut self, into: &mut [u8]) -> Result<(usize, bool)> {
@@ -206,6 +303,8 @@ impl Stream {
             (*first, filled) = (byte, 1);
         }
         filled += self.fill(&mut into[filled..])?;
+        self.passed += filled as u64;
+        self.limits.size(self.passed)?;
         if filled < into.len() {
             return Ok((filled, true));
         }

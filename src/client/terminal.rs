@@ -12,12 +12,15 @@ use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
 use super::failure::{Failure, Result};
 
 /// The terminal itself, whatever stdin and stdout are.
 const TERMINAL: &str = "/dev/tty";
+
+/// Columns that all that progress can say has room in.
+const WIDE: usize = 80;
 
 /// Whether somebody watches who can be asked.
 pub(super) fn is_there() -> bool {
@@ -108,6 +111,12 @@ pub(super) fn size(bytes: u64) -> String {
     ByteSize(bytes).display().iec().to_string()
 }
 
+/// Columns of the terminal that shows stderr.
+fn columns() -> Option<usize> {
+    let size = tcgetwinsize(io::stderr()).ok()?;
+    Some(size.ws_col.into()).filter(|&columns| columns > 0)
+}
+
 /// A line on a terminal that says how far it is; nothing in a pipe.
 #[derive(Clone)]
 pub(super) struct Progress(ProgressBar);
@@ -115,7 +124,9 @@ pub(super) struct Progress(ProgressBar);
 impl Progress {
     /// Of `total` bytes, where that is known.
     pub(super) fn new(what: &'static str, total: Option<u64>) -> Self {
+        let is_narrow = columns().is_some_and(|columns| columns < WIDE);
         let template = match total {
+            Some(_) if is_narrow => "{prefix} {percent:>3}% · {bytes_per_sec} · {eta}",
             Some(_) => "{prefix} {percent:>3}% {wide_bar} {bytes} of {total_bytes} · {bytes_per_sec} · {eta} {msg}",
             None => "{prefix} {bytes} · {bytes_per_sec} {wide_msg}",
         };
@@ -159,11 +170,15 @@ impl Progress {
     }
 }
 
-/// A link as a QR code, dark on light whatever the terminal's colours are.
+/// A link as a QR code, dark on light whatever the terminal's colours are; or what it takes, where that is too narrow.
 pub(super) fn qr(link: &str) -> Result<String> {
     let code = QrCode::with_error_correction_level(link, EcLevel::L)
         .map_err(|error| Failure::other(format_args!("can't draw a QR code: {error}")))?;
     let drawn = code.render::<Dense1x2>().dark_color(Dense1x2::Dark).light_color(Dense1x2::Light).build();
+    let needed = drawn.lines().next().map_or(0, |line| line.chars().count());
+    if columns().is_some_and(|columns| columns < needed) {
+        return Ok(format!("The QR code needs {needed} columns: make the terminal wider, or its letters smaller."));
+    }
     Ok(drawn.lines().map(|line| format!("\x1b[30;107m{line}\x1b[0m\n")).collect())
 }
 

@@ -90,11 +90,32 @@ impl From<Problem> for Failure {
                 let wait = problem.retry_after.map_or(60, |after| after.as_secs());
                 Self::new(Exit::Password, format_args!("too many wrong passwords were tried: try again in {wait} s"))
             }
-            Some("budget_spent") => Self::new(Exit::Gone, detail),
-            Some("too_large" | "store_full") => Self::new(Exit::Full, detail),
+            Some("budget_spent") => Self::new(
+                Exit::Gone,
+                "so much of it was sent again that the server stops here: ask the sender for it again",
+            ),
+            Some("too_large") => Self::new(Exit::Full, "that is more than the server takes: send less at once"),
+            Some("store_full") => Self::new(Exit::Full, detail),
+            Some("offset_conflict") => Self::other("the server is still busy with what came before"),
             None => Self::new(Exit::Network, detail),
             Some(_) if problem.status >= 500 => Self::new(Exit::Network, detail),
-            Some(_) => Self::other(detail),
+            Some("upload_rate" | "published" | "claimed" | "timeout") => Self::other(detail),
+            Some(_) => Self::other("the server does not understand this program: one of the two is too old"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_for_programs_are_not_shown_to_people() {
+        for code in ["bad_request", "offset_conflict", "too_large", "budget_spent", "unsupported_version", "nonsense"] {
+            let detail = Some("Ask with HEAD, or GET /api/v1/config.".to_owned());
+            let problem = Problem { status: 409, code: Some(code.to_owned()), detail, ..Problem::default() };
+            let said = Failure::from(problem).to_string();
+            assert!(!said.contains("HEAD") && !said.contains("/api/"), "{code}: {said}");
         }
     }
 }

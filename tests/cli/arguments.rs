@@ -1,6 +1,7 @@
 //! What is asked for, and where it comes from.
 
 use std::fs;
+use std::process::Command;
 
 use crate::sender::bytes;
 use crate::server::{Server, Store};
@@ -23,7 +24,9 @@ fn help_tells_of_the_commands_and_how_they_end() {
             "{page}"
         );
     }
-    assert!(out(&user.run(&["man"])).contains("data\\-dir"));
+    assert!(out(&user.run(&["man", "send"])).contains("ONETIMESHARE_SERVER"));
+    let page = out(&user.run(&["man"]));
+    assert!(page.contains("data\\-dir") && page.contains("DATA_DIR"), "{page}");
     ended(&user.run(&["man", "nonsense"]), 1);
 }
 
@@ -59,6 +62,10 @@ fn the_server_may_be_set_in_a_file() {
     assert!(user.send(&["a.txt"]).link.starts_with(&format!("{}/s/", server.origin())));
     fs::write(folder.join("config.json"), "server = x").unwrap();
     let said = ended(&user.run(&["send", "a.txt"]), 2);
+    assert!(said.contains("config.json"), "{said}");
+    fs::remove_file(folder.join("config.json")).unwrap();
+    fs::create_dir(folder.join("config.json")).unwrap();
+    let said = ended(&user.run(&["send", "a.txt"]), 1);
     assert!(said.contains("config.json"), "{said}");
 }
 
@@ -96,4 +103,61 @@ fn a_link_named_on_the_command_line_is_followed() {
     ended(&user.receive(&sent.link), 0);
     user.assert_has("in/called.txt", b"a");
     assert_eq!(user.listed("in"), ["called.txt"]);
+    user.file("target/b.txt", b"b");
+    std::os::unix::fs::symlink("target", user.at("folder")).unwrap();
+    let sent = user.send(&["folder"]);
+    ended(&user.run(&["receive", "--yes", "-o", "other", &sent.link]), 0);
+    assert_eq!(user.listed("other"), ["folder/b.txt"]);
+}
+
+#[test]
+fn what_is_nothing_to_send_is_skipped_where_something_is_left() {
+    let server = Server::start(Store::Embedded);
+    let user = User::new(&server.origin());
+    user.file("d/a.txt", b"a");
+    fs::create_dir_all(user.at("d/empty")).unwrap();
+    std::os::unix::fs::symlink("nowhere", user.at("dangling")).unwrap();
+    assert!(Command::new("mkfifo").arg(user.at("pipe")).status().unwrap().success());
+    let output = user.run(&["send", "dangling", "pipe", "d"]);
+    let said = ended(&output, 0);
+    for what in ["a link that leads nowhere: dangling", "a special file: pipe", "an empty folder: "] {
+        assert!(said.contains(&format!("skipped, {what}")), "{what} in {said}");
+    }
+    ended(&user.receive(&crate::user::Sent::of(&output).link), 0);
+    assert_eq!(user.listed("in"), ["d/a.txt"]);
+    assert!(ended(&user.run(&["send", "dangling"]), 2).contains("dangling is a link that leads nowhere"));
+    assert!(ended(&user.run(&["send", "pipe"]), 2).contains("by - from standard input"));
+    ended(&user.run(&["send", "d", "missing"]), 1);
+}
+
+/// What a command shows on a terminal of so many columns.
+fn shown(user: &User, columns: u32, command: &str) -> String {
+    let mut script = Command::new("script");
+    let binary = env!("CARGO_BIN_EXE_onetimeshare");
+    script.args(["-qec", &format!("stty rows 24 cols {columns}; {binary} {command}"), "/dev/null"]);
+    user.settle(&mut script);
+    let output = script.env("TERM", "xterm").output().unwrap();
+    ended(&output, 0);
+    out(&output)
+}
+
+#[test]
+fn a_narrow_terminal_is_told_what_a_qr_code_takes() {
+    let server = Server::start(Store::Embedded);
+    let user = User::new(&server.origin());
+    user.file("a.txt", b"a");
+    assert!(shown(&user, 100, "send --qr a.txt").contains('▀'));
+    let narrow = shown(&user, 30, "send --qr a.txt");
+    assert!(!narrow.contains('▀') && narrow.contains("columns: make the terminal wider"), "{narrow}");
+}
+
+#[test]
+fn progress_takes_one_line_of_a_narrow_terminal() {
+    let server = Server::start(Store::Embedded);
+    let user = User::new(&server.origin());
+    fs::File::create(user.at("a.bin")).unwrap().set_len(200 << 20).unwrap();
+    let shown = shown(&user, 40, "send a.bin");
+    let lines = shown.split(['\r', '\n']).filter(|line| line.contains("Sending"));
+    let widths: Vec<usize> = lines.map(|line| line.split("Sending").nth(1).unwrap().chars().count()).collect();
+    assert!(!widths.is_empty() && widths.iter().all(|width| *width <= 33), "{widths:?} {shown:?}");
 }

@@ -161,8 +161,59 @@ fn wrong_arguments_are_told_in_a_line() {
         one_line(&user.run(wrong), 2);
     }
     one_line(&user.run(&["send", "missing.txt"]), 1);
-    one_line(&user.run(&["send", "a.txt", "--downloads", "100000"]), 1);
-    one_line(&user.run(&["send", "a.txt", "--expires-in", "300d"]), 1);
+}
+
+#[test]
+fn what_a_server_does_not_allow_is_told_as_it_was_asked_for() {
+    let server =
+        Server::with(Store::Embedded, &["--max-size", "1MiB", "--max-downloads", "9", "--max-expires-in", "7d"]);
+    let user = User::new(&server.origin());
+    user.file("a.txt", b"a");
+    user.file("large.bin", &bytes((1 << 20) + 1));
+    for (arguments, code, told) in [
+        (&["--expires-in", "8d", "a.txt"][..], 2, "--expires-in may be at most 7d"),
+        (&["--downloads", "10", "a.txt"], 2, "--downloads may be from 1 to 9"),
+        (&["--downloads", "0", "a.txt"], 2, "--downloads may be from 1 to 9"),
+        (&["large.bin"], 6, "at most 1.0 MiB (1048576 bytes)"),
+    ] {
+        let said = one_line(&user.run(&[&["send"], arguments].concat()), code);
+        assert!(said.contains(told), "{said}");
+    }
+    let said = ended(&user.fed(&["send", "-"], &bytes((1 << 20) + 1)), 6);
+    assert!(said.contains("at most 1.0 MiB (1048576 bytes)"), "{said}");
+    ended(&user.fed(&["send", "-"], &bytes(1 << 20)), 0);
+}
+
+/// `send a.bin`, which can't write files of more than so many blocks of 512 bytes: as good as a full disk.
+fn send_into_a_full_cache(user: &User, blocks: u32) -> std::process::Output {
+    let mut limited = Command::new("sh");
+    limited.args(["-c", &format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" send a.bin")]);
+    limited.arg(env!("CARGO_BIN_EXE_onetimeshare")).env_clear();
+    user.settle(&mut limited);
+    limited.output().unwrap()
+}
+
+#[test]
+fn a_full_disk_keeps_no_sender_from_going_on() {
+    let server = Server::start(Store::Embedded);
+    let user = User::new(&server.origin());
+    let content = bytes(60 << 20);
+    user.file("a.bin", &content);
+    assert!(one_line(&send_into_a_full_cache(&user, 2), 6).contains("make room"));
+    let output = user.run(&["send", "a.bin"]);
+    assert!(ended(&output, 0).contains("going on at"), "{}", err(&output));
+    ended(&user.receive(&crate::user::Sent::of(&output).link), 0);
+    user.assert_has("in/a.bin", &content);
+    assert!(user.kept().is_empty());
+}
+
+#[test]
+fn a_cache_that_takes_nothing_keeps_nothing() {
+    let server = Server::start(Store::Embedded);
+    let user = User::new(&server.origin());
+    user.file("a.bin", b"a");
+    assert!(ended(&send_into_a_full_cache(&user, 0), 0).contains("can't keep notes"));
+    assert!(user.kept().is_empty(), "{:?}", user.kept());
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! Whatever is cut off goes on: the network, the server, and the program itself.
 
 use std::fs;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Child;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
+use bytesize::ByteSize;
 use serde_json::Value;
 
 use crate::relay::Relay;
@@ -142,32 +144,66 @@ fn assert_is_private(user: &User) {
     assert_eq!(mode(&user.home().join(".cache/onetimeshare")), 0o700);
 }
 
+/// Kills the server, the client, and so on, five times: whenever a sixth of `size` more has passed. Gives the last client.
+fn kill_by_turns(
+    server: &mut Server,
+    relay: &Relay,
+    size: u64,
+    start: impl Fn() -> Child,
+    passed: impl Fn() -> u64,
+    gate: impl Fn(u64),
+) -> Child {
+    let mut stop = passed() + size / 6;
+    gate(stop);
+    let mut client = start();
+    for turn in 0..5 {
+        until("bytes pass", Duration::from_secs(600), || passed() + 16 * 1024 >= stop);
+        if turn % 2 == 0 {
+            server.crash();
+            relay.lead_to(server.address);
+        } else {
+            client.kill().unwrap();
+            client.wait().unwrap();
+        }
+        stop = passed() + size / 6;
+        gate(stop);
+        if turn % 2 == 1 {
+            client = start();
+        }
+    }
+    relay.open();
+    client
+}
+
+/// `SIZE=5G cargo test --test cli three_servers` takes as much.
 #[test]
-fn a_server_that_is_killed_is_waited_for() {
-    let mut server = Server::start(Store::Embedded);
+fn three_servers_and_two_clients_are_killed_each_way_and_all_of_it_arrives() {
+    let size: ByteSize = std::env::var("SIZE").map_or(ByteSize::mib(40), |size| size.parse().unwrap());
+    let mut server = Server::with(Store::Embedded, &["--max-size", &size.as_u64().to_string()]);
     let relay = Relay::before(server.address);
     let user = User::new(&relay.origin());
-    let content = bytes(40 * MIB);
-    user.file("a.bin", &content);
+    let mut random = fs::File::open("/dev/urandom").unwrap().take(size.as_u64());
+    io::copy(&mut random, &mut fs::File::create(user.at("a.bin")).unwrap()).unwrap();
 
-    relay.up_to(20 * MIB as u64);
-    let sending = user.start(&["send", "a.bin"]);
-    relay.until_sent(20 * MIB as u64 - 16 * 1024);
-    server.crash();
-    relay.lead_to(server.address);
-    relay.open();
+    let send = || user.start(&["send", "a.bin"]);
+    let sending = kill_by_turns(&mut server, &relay, size.as_u64(), send, || relay.sent(), |to| relay.up_to(to));
     let sent = Sent::of(&sending.wait_with_output().unwrap());
 
-    relay.down_to(relay.received() + 20 * MIB as u64);
-    let before = relay.received();
-    let receiving = user.start(&["receive", "--yes", "-o", "in", &sent.link]);
-    relay.until_received(before + 20 * MIB as u64 - 16 * 1024);
-    server.crash();
-    relay.lead_to(server.address);
-    relay.open();
+    let receive = || user.start(&["receive", "--yes", "-o", "in", &sent.link]);
+    let down = |to| relay.down_to(to);
+    let receiving = kill_by_turns(&mut server, &relay, size.as_u64(), receive, || relay.received(), down);
     ended(&receiving.wait_with_output().unwrap(), 0);
-    user.assert_has("in/a.bin", &content);
-    assert_eq!(receipt(&user, &sent)["state"], "finished");
+    let same = Command::new("cmp").args(["a.bin", "in/a.bin"]).current_dir(user.at("")).output().unwrap();
+    ended(&same, 0);
+    let receipt = receipt(&user, &sent);
+    assert_eq!((&receipt["state"], receipt["claims"].as_array().unwrap().len()), (&"finished".into(), 1), "{receipt}");
+    assert!(user.kept().is_empty());
+}
+
+/// The server has the bytes of one upload, whole or not.
+#[track_caller]
+fn assert_one_is_left(server: &Server) {
+    until("what was given up is deleted", Duration::from_secs(10), || server.blobs().len() == 1);
 }
 
 #[test]
@@ -185,6 +221,7 @@ fn a_file_that_changed_meanwhile_is_noticed_and_sent_under_other_keys() {
     user.file("a.bin", &other);
     let output = user.run(&["send", "a.bin"]);
     assert!(ended(&output, 0).contains("files changed since the last run"), "{}", ended(&output, 0));
+    assert_one_is_left(&server);
     ended(&user.receive(&Sent::of(&output).link), 0);
     user.assert_has("in/a.bin", &other);
 }
@@ -213,6 +250,7 @@ fn a_file_that_changed_unseen_is_told_by_its_notes() {
         write(&other);
         let output = user.run(&["send", "a.bin"]);
         assert!(ended(&output, 0).contains("beginning anew"), "{}", ended(&output, 0));
+        assert_one_is_left(&server);
         ended(&user.receive(&Sent::of(&output).link), 0);
         user.assert_has("in/a.bin", &other);
         fs::remove_file(user.at("in/a.bin")).unwrap();
@@ -225,6 +263,8 @@ fn a_file_that_changes_while_it_is_sent_becomes_no_share() {
     let relay = Relay::before(server.address);
     let user = User::new(&relay.origin());
     user.file("a.bin", &bytes(60 * MIB));
+    // What another run goes on with is given up as well.
+    killed(held_up(&user, &relay));
     let sending = held_up(&user, &relay);
     user.file("a.bin", b"short");
     relay.open();
@@ -246,6 +286,38 @@ fn an_interrupted_command_says_so_and_goes_on_later() {
     assert!(ended(&output, 130).contains("goes on with the same command"));
     relay.open();
     ended(&user.run(&["send", "a.bin"]), 0);
+}
+
+#[test]
+fn an_interrupted_stream_is_not_said_to_go_on() {
+    let server = Server::start(Store::Embedded);
+    let relay = Relay::before(server.address);
+    let user = User::new(&relay.origin());
+    let mut sending = user.command(&["send", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    // More than the request that carries it would take: it has begun.
+    sending.stdin.as_mut().unwrap().write_all(&bytes(4 * MIB)).unwrap();
+    relay.until_sent(MIB as u64);
+    crate::server::signal("INT", sending.id());
+    let said = ended(&sending.wait_with_output().unwrap(), 130);
+    assert!(said.contains("nothing was shared") && !said.contains("goes on"), "{said}");
+}
+
+#[test]
+fn a_short_file_goes_on_at_no_more_than_its_size() {
+    let server = Server::start(Store::Embedded);
+    let relay = Relay::before(server.address);
+    let user = User::new(&relay.origin());
+    user.file("a.txt", b"ab");
+    user.send(&["a.txt"]);
+    let (sent, received) = (relay.sent(), relay.received());
+    // The same again, but for the last answer.
+    relay.down_to(2 * received - 1);
+    let sending = user.start(&["send", "a.txt"]);
+    relay.until_sent(2 * sent);
+    killed(sending);
+    relay.open();
+    let said = ended(&user.run(&["send", "a.txt"]), 0);
+    assert!(said.contains("going on at 0 B") || said.contains("going on at 2 B"), "{said}");
 }
 
 /// The most memory that a command ever held, in bytes.
@@ -281,4 +353,18 @@ fn a_gigabyte_takes_no_more_memory_than_a_few_parts() {
     for peaks in [send, receive] {
         assert!(peaks[1] < peaks[0] + 20 * MIB as u64, "{peaks:?}");
     }
+}
+
+#[test]
+fn ten_thousand_files_take_little_more_memory_than_one() {
+    let server = Server::start(Store::Embedded);
+    let user = User::new(&server.origin());
+    let folder = format!("{0}/{0}/{0}/d", "long".repeat(50));
+    user.file("one", b"1");
+    (0..10_000).for_each(|number| user.file(&format!("{folder}/{number:05}"), b"1"));
+    let [one, many] = ["one", &folder].map(|path| {
+        let mut sending = user.command(&["send", path]);
+        peak(sending.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    });
+    assert!(many < one + 10 * MIB as u64, "{many} and {one} bytes");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::server::{Server, until};
+use crate::server::{Server, signal, until};
 use crate::user::{Sent, User, ended, err, out};
 
 on_both_stores! {
@@ -82,4 +82,31 @@ fn a_server_that_starts_again_is_followed_on() {
     let told: Vec<String> = lines.map(Result::unwrap).collect();
     assert!(told.iter().any(|line| line.starts_with("finished: ")), "{told:?}");
     ended(&following.wait_with_output().unwrap(), 0);
+}
+
+#[test]
+fn whoever_stops_waiting_is_told_that_the_share_stays() {
+    let server = Server::start(crate::server::Store::Embedded);
+    let user = User::new(&server.origin());
+    user.file("a.txt", b"a");
+    let mut sending = user.start(&["send", "--wait", "--json", "a.txt"]);
+    let mut line = String::new();
+    BufReader::new(sending.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let share: Value = serde_json::from_str(&line).unwrap();
+    let receipt = share["receipt"].as_str().unwrap();
+    let mut said = BufReader::new(sending.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(said.any(|line| line.starts_with("ready: ")), "it waits");
+    signal("INT", sending.id());
+    let told: Vec<String> = said.collect();
+    ended(&sending.wait_with_output().unwrap(), 130);
+    assert!(told.iter().any(|line| line.contains("the share stays: onetimeshare receipt --follow")), "{told:?}");
+    assert!(user.kept().is_empty());
+
+    let mut following = user.start(&["receipt", "--follow", receipt]);
+    let mut lines = BufReader::new(following.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.starts_with("ready: ")));
+    signal("INT", following.id());
+    let said = ended(&following.wait_with_output().unwrap(), 130);
+    assert!(said.contains("nothing changes for the share"), "{said}");
+    ended(&user.receive(share["link"].as_str().unwrap()), 0);
 }

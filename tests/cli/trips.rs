@@ -99,6 +99,18 @@ fn a_text_is_shown_and_may_become_a_file() {
 }
 
 #[test]
+fn a_text_is_no_longer_than_what_is_shown() {
+    let server = Server::start(Store::Embedded);
+    let user = User::new(&server.origin());
+    let most = "x".repeat(1 << 20);
+    let sent = Sent::of(&user.fed(&["send", "--text", "-"], most.as_bytes()));
+    assert!(out(&user.run(&["receive", "--yes", &sent.link])) == most);
+    let said = ended(&user.fed(&["send", "--text", "-"], format!("{most}x").as_bytes()), 2);
+    assert!(said.contains("send it as a file"), "{said}");
+    ended(&user.fed(&["send", "--text", "-"], b"\xff\xfe"), 2);
+}
+
+#[test]
 fn plain_links_go_both_ways() {
     let server = Server::start(Store::Embedded);
     let user = User::new(&server.origin());
@@ -129,8 +141,17 @@ fn plain_links_go_both_ways() {
     let link = curl(&["-F", "text=ein Text", &format!("{}/", server.origin())]);
     assert_eq!(out(&user.run(&["receive", "--yes", link.trim()])), "ein Text");
 
+    let sent = user.send(&["--text", "ein Text"]);
+    assert_eq!(curl(&["-L", "-d", "", &sent.plain_link()]), "ein Text");
+
     user.file("folder/x", b"x");
     user.file("folder/y/z", &content);
+    let files = ["file=@folder/x;filename=folder/x", "file=@folder/y/z;filename=folder/y/z"];
+    let link = curl(&["-F", "password=pw", "-F", files[0], "-F", files[1], &format!("{}/", server.origin())]);
+    let take = ["receive", "--yes", "-o", "several", "--password-stdin", link.trim()];
+    ended(&user.fed(&take, b"pw\n"), 0);
+    assert_eq!(user.listed("several"), ["folder/x", "folder/y/z"]);
+    user.assert_has("several/folder/y/z", &content);
     let sent = user.send(&["folder"]);
     curl(&["-o", "folder.zip", "-L", "-d", "", &sent.plain_link()]);
     let tested = Command::new("python3")
