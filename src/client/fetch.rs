@@ -1,6 +1,7 @@
 //! Reads the sealed content of a claim, through whatever the network does: each time from where it stopped.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use reqwest::header::RANGE;
 use reqwest::{Method, Response, StatusCode};
@@ -18,6 +19,8 @@ use crate::seal::{HEADER, RECORD};
 const SPENT: &str = "budget_spent";
 /// So many kills before anything came cost the content once.
 const BARREN: u64 = 16;
+/// By then a server knows that a connection is dead, and has given back what was reserved for it.
+const GIVEN_BACK: Duration = Duration::from_secs(120);
 /// Less than this is never asked for.
 const LEAST: u64 = 16 << 10;
 
@@ -53,12 +56,14 @@ impl Claimed<'_> {
 
     /// Reads the bytes `at..end` of the content; `take` gets them in pieces, and where each ends.
     async fn read(&self, mut at: u64, end: u64, mut take: impl FnMut(&[u8], u64) -> Result<()>) -> Result<()> {
-        let (mut backoff, mut window) = (Backoff::patient(), Window::new(self.size));
+        let (mut backoff, mut owed) = (Backoff::patient(), Backoff::within(GIVEN_BACK));
+        let mut window = Window::new(self.size);
         while at < end {
             let from = at;
             let done = self.part(&mut at, end.min(from + window.length()), &mut take).await?;
             if at > from {
                 backoff.reset();
+                owed.reset();
                 window.came(at - from);
             }
             let Err(trouble) = done else { continue };
@@ -68,7 +73,7 @@ impl Claimed<'_> {
             }
             let (pause, why) = if spent {
                 let given_back = Trouble::Unreachable("waiting for what broken connections took".to_owned());
-                (backoff.next(&given_back).map_err(|_| spent_for_good()), given_back)
+                (owed.next(&given_back).map_err(|_| spent_for_good()), given_back)
             } else {
                 window.breaks();
                 (backoff.next(&trouble), trouble)

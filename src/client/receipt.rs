@@ -201,7 +201,7 @@ async fn look(
     let mut parts = Box::pin(multipart_stream::parse(answer.bytes_stream(), &boundary));
     // Silence and a cut are the same: whatever was missed is told anew.
     while let Ok(Some(Ok(part))) = timeout(SILENCE, parts.next()).await {
-        if see(&String::from_utf8_lossy(&part.body)).map_err(Ended::Failed)? {
+        if see(String::from_utf8_lossy(&part.body).trim_end()).map_err(Ended::Failed)? {
             return Ok(true);
         }
     }

@@ -163,7 +163,10 @@ fn the_service_worker_is_at_the_root_and_always_asked_for_anew() {
     assert!(worker.the("content-security-policy").starts_with("default-src 'none'"));
     assert!(!worker.body.is_empty());
     assert_eq!(server.head("/sw.js").send().is(200).body, b"");
-    server.put("/sw.js").body("x").send().expect(&[405]);
+    server.post("/sw.js").body("x").send().expect(&[405]);
+    // A file of that name is a share like any other.
+    server.put("/sw.js").body("x").send().is(201);
+    assert_eq!(server.get("/sw.js").send().is(200).body, worker.body);
 }
 
 #[test]
