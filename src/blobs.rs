@@ -5,6 +5,7 @@
 pub mod files;
 mod growth;
 pub mod objects;
+mod outlet;
 pub mod place;
 pub mod redis;
 mod under_way;
@@ -15,6 +16,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
+pub use self::outlet::Outlet;
 use crate::share::{ShareId, Timestamp};
 
 /// Why bytes could not be written, read or freed.
@@ -55,6 +57,12 @@ pub trait Blobs: Send + Sync + 'static {
 
     /// The bytes of `range`, read at most a few pieces ahead of who takes them.
     async fn read(&self, id: &ShareId, range: Range<u64>) -> Result<Pieces>;
+
+    /// The same, for an answer that goes to `outlet`: the pieces may stand in for what the connection sends.
+    async fn send(&self, id: &ShareId, range: Range<u64>, outlet: Outlet) -> Result<Pieces> {
+        let _ = outlet;
+        self.read(id, range).await
+    }
 
     /// The blob is not to vanish by itself before `until`. Blobs that never do have nothing to move.
     async fn keep(&self, id: &ShareId, until: Timestamp) -> Result<()>;

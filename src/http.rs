@@ -47,7 +47,7 @@ use crate::share::Network;
 use crate::store::{Store, now};
 use crate::text::Lang;
 
-pub(crate) use self::client::Peer;
+pub(crate) use self::client::Connection;
 pub(crate) use self::wait::Drained;
 
 /// What the handlers share.

@@ -322,8 +322,18 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Missing`] where they are not all there.
-    pub async fn content(&self, id: &ShareId, lease: &Lease, range: std::ops::Range<u64>) -> Result<blobs::Pieces> {
-        Ok(self.blobs.read(id, lease.base + range.start..lease.base + range.end).await?)
+    pub async fn content(
+        &self,
+        id: &ShareId,
+        lease: &Lease,
+        range: std::ops::Range<u64>,
+        outlet: Option<blobs::Outlet>,
+    ) -> Result<blobs::Pieces> {
+        let range = lease.base + range.start..lease.base + range.end;
+        Ok(match outlet {
+            Some(outlet) => self.blobs.send(id, range, outlet).await?,
+            None => self.blobs.read(id, range).await?,
+        })
     }
 
     /// Frees the blobs that have no record and were not written to since `before`: a crash left them. Several servers may do so

@@ -16,11 +16,11 @@ use rustix::buffer::spare_capacity;
 use tokio::task::spawn_blocking;
 
 use super::growth::Growth;
-use super::{Blobs, Error, Pieces, Result, Writer};
+use super::{Blobs, Error, Outlet, Pieces, Result, Writer};
 use crate::share::{ShareId, Timestamp};
 
 /// Bytes that are written or read at once: large enough that a trip to another thread costs little, small enough for a core's cache.
-const PIECE: usize = 128 * 1024;
+pub(super) const PIECE: usize = 128 * 1024;
 /// Pieces grow to this part of what was read before.
 const GROWTH: u64 = 128;
 /// Memory takes or gives a piece in a fraction of this; a disk that is busy takes longer.
@@ -50,6 +50,14 @@ impl Files {
         Ok(Self { folder })
     }
 
+    async fn pieces(&self, id: &ShareId, range: Range<u64>, outlet: Option<Outlet>) -> Result<Pieces> {
+        let path = self.path(id);
+        let file = blocking(move || File::open(path)).await?;
+        let growth = Growth::new(range.start, (GROWTH, GROWTH), PIECE as u64);
+        let reader = FileReader { file: Arc::new(file), range, growth, outlet, pace: Pace::default() };
+        Ok(stream::try_unfold(reader, FileReader::next).boxed())
+    }
+
     fn path(&self, id: &ShareId) -> PathBuf {
         let name = id.to_string();
         self.folder.join(&name[..2]).join(name)
@@ -77,11 +85,12 @@ impl Blobs for Files {
     }
 
     async fn read(&self, id: &ShareId, range: Range<u64>) -> Result<Pieces> {
-        let path = self.path(id);
-        let file = blocking(move || File::open(path)).await?;
-        let growth = Growth::new(range.start, (GROWTH, GROWTH), PIECE as u64);
-        let reader = FileReader { file: Arc::new(file), range, growth, pace: Pace::default() };
-        Ok(stream::try_unfold(reader, FileReader::next).boxed())
+        self.pieces(id, range, None).await
+    }
+
+    #[cfg(target_os = "linux")]
+    async fn send(&self, id: &ShareId, range: Range<u64>, outlet: Outlet) -> Result<Pieces> {
+        self.pieces(id, range, Some(outlet)).await
     }
 
     async fn keep(&self, _id: &ShareId, _until: Timestamp) -> Result<()> {
@@ -151,26 +160,39 @@ struct Pace {
 }
 
 impl Pace {
-    /// Moves a piece of `length` bytes, here or there.
-    async fn pass<T, F>(&mut self, length: usize, work: F) -> Result<T>
-    where
-        T: Send + 'static,
-        F: FnOnce() -> io::Result<T> + Send + 'static,
-    {
+    fn is_quick(&self) -> bool {
+        self.detours == 0
+    }
+
+    /// Learns how long a piece took that was moved here.
+    fn learn(&mut self, took: Duration) {
+        if took > QUICK {
+            self.detours = DETOURS;
+        }
+    }
+
+    /// Lets others have their turn, before `length` bytes more are moved here.
+    async fn turn(&mut self, length: usize) {
         self.moved += length;
         if self.moved > TURN {
             self.moved = length;
             tokio::task::yield_now().await;
         }
-        if self.detours > 0 {
+    }
+
+    /// Moves a piece, here or there.
+    async fn pass<T, F>(&mut self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> io::Result<T> + Send + 'static,
+    {
+        if !self.is_quick() {
             self.detours -= 1;
             return blocking(work).await;
         }
         let begun = Instant::now();
         let done = work();
-        if begun.elapsed() > QUICK {
-            self.detours = DETOURS;
-        }
+        self.learn(begun.elapsed());
         done.map_err(failure)
     }
 }
@@ -202,7 +224,8 @@ impl FileWriter {
     async fn put<B: AsRef<[u8]> + Send + 'static>(&mut self, bytes: B) -> Result<B> {
         let (file, at, length) = (self.file.clone(), self.at, bytes.as_ref().len());
         self.at += length as u64;
-        self.pace.pass(length, move || file.write_all_at(bytes.as_ref(), at).map(|()| bytes)).await
+        self.pace.turn(length).await;
+        self.pace.pass(move || file.write_all_at(bytes.as_ref(), at).map(|()| bytes)).await
     }
 }
 
@@ -240,6 +263,8 @@ struct FileReader {
     /// What is left to read.
     range: Range<u64>,
     growth: Growth,
+    /// Where the bytes go, where that can take them from the file.
+    outlet: Option<Outlet>,
     pace: Pace,
 }
 
@@ -250,7 +275,12 @@ impl FileReader {
             return Ok(None);
         }
         let (file, length) = (self.file.clone(), left.min(self.growth.at(at)) as usize);
-        let piece = self.pace.pass(length, move || read_exact_at(&file, length, at)).await?;
+        self.pace.turn(length).await;
+        self.pace.learn(self.outlet.as_ref().map_or(Duration::ZERO, Outlet::took));
+        let piece = match &self.outlet {
+            Some(outlet) if self.pace.is_quick() => outlet.stand_in(file, at, length),
+            _ => self.pace.pass(move || read_exact_at(&file, length, at)).await?,
+        };
         self.range.start += piece.len() as u64;
         Ok(Some((piece, self)))
     }

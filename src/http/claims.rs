@@ -1,11 +1,11 @@
 //! `…/shares/{id}/claims`: take a share, read its sealed bytes, and say that they arrived.
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::App;
 use super::bytes::{Wanted, streamed};
-use super::client::{Client, named, share_id};
+use super::client::{Client, Connection, named, share_id};
 use super::error::Error;
 use super::shares::malformed_proof;
 use crate::ledger::{Attempt, ClaimRequest};
@@ -70,6 +70,7 @@ pub(super) async fn claim(
 pub(super) async fn read(
     State(app): State<App>,
     Path((id, claim)): Path<(String, String)>,
+    connection: Option<Extension<Connection>>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
@@ -88,7 +89,10 @@ pub(super) async fn read(
             streamed(meter.pass(stream::iter([Ok(piece)])))
         }
         None => {
-            let pieces = app.store.content(&id, &lease, wanted.range.clone()).await?;
+            let pieces = app
+                .store
+                .content(&id, &lease, wanted.range.clone(), connection.map(|Extension(known)| known.outlet))
+                .await?;
             streamed(meter.pass(pieces.map_err(Into::into).boxed()))
         }
     };

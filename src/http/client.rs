@@ -10,12 +10,21 @@ use axum::http::{HeaderMap, header};
 
 use super::App;
 use super::error::Error;
+use super::wait::Drained;
+use crate::blobs::Outlet;
 use crate::share::{Network, ShareId};
 use crate::text::Lang;
 
-/// The address of the peer that a connection was accepted from.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
+/// The connection that a request came on.
+#[derive(Debug, Clone)]
+pub(crate) struct Connection {
+    /// Who is at its other end.
+    pub(crate) peer: SocketAddr,
+    /// Tells when it has sent everything.
+    pub(crate) drained: Drained,
+    /// Where the bytes of a file go that are sent as they are.
+    pub(crate) outlet: Outlet,
+}
 
 /// The client behind a request.
 #[derive(Debug, Clone)]
@@ -30,7 +39,7 @@ impl FromRequestParts<App> for Client {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
-        let peer = parts.extensions.get::<Peer>().map_or(IpAddr::from([127, 0, 0, 1]), |peer| peer.0.ip());
+        let peer = parts.extensions.get::<Connection>().map_or(IpAddr::from([127, 0, 0, 1]), |known| known.peer.ip());
         let trusted = app.config.trusts(peer);
         let ip = if trusted { forwarded_for(app, &parts.headers).unwrap_or(peer) } else { peer };
         let origin = match &app.config.public_url {

@@ -20,7 +20,8 @@ use tower_service::Service;
 
 use super::wire::Wire;
 use super::workers::Workers;
-use crate::http::{Drained, Peer};
+use crate::blobs::Outlet;
+use crate::http::{Connection, Drained};
 
 /// The head of a request must be here in this time; between two requests, the next one must begin in it.
 const HEAD: Duration = Duration::from_secs(30);
@@ -65,11 +66,10 @@ where
             let _place = place;
             let Ok(stream) = TcpStream::from_std(stream) else { return };
             http.max_buf_size(if others < FEW { BUFFER } else { BUFFER / 2 });
-            let drained = Drained::new();
-            let wire = TokioIo::new(Wire::new(stream, drained.clone()));
+            let known = Connection { peer, drained: Drained::new(), outlet: Outlet::default() };
+            let wire = TokioIo::new(Wire::new(stream, known.drained.clone(), known.outlet.clone()));
             let service = service_fn(move |mut request: Request<Incoming>| {
-                request.extensions_mut().insert(Peer(peer));
-                request.extensions_mut().insert(drained.clone());
+                request.extensions_mut().insert(known.clone());
                 server.clone().call(request.map(Body::new))
             });
             let mut connection = std::pin::pin!(http.serve_connection(wire, service));

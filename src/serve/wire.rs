@@ -1,14 +1,16 @@
-//! A connection's bytes: cut where the client stops reading, and watched until the kernel has sent the last of them.
+//! A connection's bytes: out of memory or a file, cut where the client stops reading, and watched until the kernel has sent the last
+//! of them.
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
+use crate::blobs::Outlet;
 use crate::http::Drained;
 
 /// A client that takes nothing for so long is gone, or means ill; its claim can be taken up again.
@@ -20,6 +22,7 @@ const ASKED: Duration = Duration::from_millis(200);
 pub(super) struct Wire {
     stream: TcpStream,
     drained: Drained,
+    outlet: Outlet,
     /// Runs while a write waits.
     stalled: Option<Pin<Box<Sleep>>>,
     /// Runs while somebody waits for the kernel.
@@ -29,8 +32,8 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream, drained: Drained) -> Self {
-        Self { stream, drained, stalled: None, ask: None, empty: 0 }
+    pub(super) fn new(stream: TcpStream, drained: Drained, outlet: Outlet) -> Self {
+        Self { stream, drained, outlet, stalled: None, ask: None, empty: 0 }
     }
 
     /// Lets a write wait for [`STALLED`] at the most.
@@ -41,6 +44,17 @@ impl Wire {
         }
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALLED)));
         stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Sends what the next `length` bytes stand in for.
+    fn send(&self, cx: &mut Context<'_>, length: usize) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.stream.poll_write_ready(cx))?;
+            match self.stream.try_io(Interest::WRITABLE, || self.outlet.send(&self.stream, length)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                sent => return Poll::Ready(sent),
+            }
+        }
     }
 
     /// Tells whoever waits that everything is sent, once it is. HTTP reads whenever it has nothing to write, so here is the place.
@@ -94,9 +108,8 @@ impl AsyncRead for Wire {
 }
 
 impl AsyncWrite for Wire {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.paced(cx, written)
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -104,7 +117,11 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        let in_memory = slices.iter().position(|bytes| Outlet::is_stand_in(bytes)).unwrap_or(slices.len());
+        let written = match slices.first() {
+            Some(bytes) if in_memory == 0 => self.send(cx, bytes.len()),
+            _ => Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..in_memory]),
+        };
         self.paced(cx, written)
     }
 

@@ -31,7 +31,7 @@ pub async fn unsealed(
         async move {
             match inline {
                 Some(content) => Ok(slice(&content, range)),
-                None => store.content(id, lease, range).await,
+                None => store.content(id, lease, range, None).await,
             }
         }
     };

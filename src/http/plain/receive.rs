@@ -15,7 +15,7 @@ use serde::Deserialize;
 use crate::http::bytes::{Wanted, streamed};
 use crate::http::client::{Client, named, share_id};
 use crate::http::error::{Error, accepts};
-use crate::http::{App, Drained, pages};
+use crate::http::{App, Connection, pages};
 use crate::ledger::{self, Attempt, Charge, ClaimRequest, Lease};
 use crate::names;
 use crate::seal::{File, Keys, Manifest, plain_len};
@@ -90,7 +90,7 @@ async fn grant(
 pub(in crate::http) async fn download(
     State(app): State<App>,
     Path((id, claim, key)): Path<(String, String, String)>,
-    drained: Option<Extension<Drained>>,
+    connection: Option<Extension<Connection>>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
@@ -107,7 +107,7 @@ pub(in crate::http) async fn download(
         if method == Method::HEAD {
             return Ok(answer(Body::empty()));
         }
-        let (meter, inline) = metered(&app, id, claim, &lease, &wanted, drained).await?;
+        let (meter, inline) = metered(&app, id, claim, &lease, &wanted, connection).await?;
         let pieces = unsealed(&app.store, &id, &lease, inline, &keys, wanted.range.clone()).await?;
         return Ok(answer(streamed(meter.pass(pieces))));
     }
@@ -124,7 +124,7 @@ pub(in crate::http) async fn download(
     if method == Method::HEAD {
         return Ok(attachment(wanted.answer(Body::empty()), &name, "application/zip"));
     }
-    let (meter, inline) = metered(&app, id, claim, &lease, &wanted, drained).await?;
+    let (meter, inline) = metered(&app, id, claim, &lease, &wanted, connection).await?;
     let files = content_of(&layout, wanted.range.clone());
     let files = unsealed(&app.store, &id, &lease, inline, &keys, files).await?;
     let body = streamed(meter.pass(zipped(layout, wanted.range.clone(), files.boxed())));
@@ -137,12 +137,12 @@ async fn metered(
     claim: Digest,
     lease: &Lease,
     wanted: &Wanted,
-    drained: Option<Extension<Drained>>,
+    connection: Option<Extension<Connection>>,
 ) -> Result<(Metered, Option<Bytes>), Error> {
     // Only an answer that reaches the end can be the download's last.
-    let settle = drained
+    let settle = connection
         .filter(|_| wanted.range.end == wanted.total)
-        .map(|Extension(drained)| -> Settle { Box::new(move || drained.wait()) });
+        .map(|Extension(Connection { drained, .. })| -> Settle { Box::new(move || drained.wait()) });
     Ok(Metered::start(&app.store, id, claim, lease, (wanted.length(), wanted.total), settle).await?)
 }
 
