@@ -15,6 +15,7 @@ use bytes::Bytes;
 
 #[cfg(target_os = "linux")]
 use rustix::fs::sendfile;
+use rustix::io::Errno;
 
 use super::files::PIECE;
 
@@ -70,7 +71,11 @@ impl Outlet {
         let Some(part) = queue.parts.front_mut().filter(|part| part.left == length) else {
             return Err(io::Error::other("bytes that stand in for others came out of their turn"));
         };
-        let sent = sendfile(socket, &part.file, Some(&mut part.at), length)?;
+        let sent = match sendfile(&socket, &part.file, Some(&mut part.at), length) {
+            // Not every file system lets it.
+            Err(Errno::INVAL | Errno::NOSYS) => part.copy(&socket, length)?,
+            sent => sent?,
+        };
         if sent == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -83,10 +88,21 @@ impl Outlet {
     }
 }
 
+impl Part {
+    /// Sends some of the next `length` bytes by way of our memory.
+    fn copy(&mut self, socket: impl AsFd, length: usize) -> rustix::io::Result<usize> {
+        let mut bytes = vec![0; length];
+        let read = rustix::io::pread(&self.file, &mut bytes, self.at)?;
+        let sent = rustix::io::write(socket, &bytes[..read])?;
+        self.at += sent as u64;
+        Ok(sent)
+    }
+}
+
 /// Elsewhere nothing stands in for a file's bytes.
 #[cfg(not(target_os = "linux"))]
-fn sendfile(_: impl AsFd, _: &File, _: Option<&mut u64>, _: usize) -> io::Result<usize> {
-    Err(io::ErrorKind::Unsupported.into())
+fn sendfile(_: impl AsFd, _: &File, _: Option<&mut u64>, _: usize) -> rustix::io::Result<usize> {
+    Err(Errno::NOSYS)
 }
 
 #[cfg(test)]
@@ -130,6 +146,18 @@ mod tests {
         let _ = outlet.stand_in(file(b"0123"), 0, 4);
         assert!(outlet.send(&ours, 3).is_err());
         assert_eq!(outlet.send(&ours, 4).unwrap(), 4);
+    }
+
+    #[test]
+    fn where_the_kernel_refuses_bytes_are_copied() {
+        let (outlet, folder) = (Outlet::default(), tempfile::tempdir().unwrap());
+        let _ = outlet.stand_in(file(b"0123456789"), 2, 7);
+        // Into a file that is appended to, sendfile(2) fails with EINVAL.
+        let end = folder.path().join("end");
+        let out = File::options().create(true).append(true).open(&end).unwrap();
+        assert_eq!(sendfile(&out, file(b"a"), None, 1), Err(Errno::INVAL));
+        assert_eq!(outlet.send(&out, 7).unwrap(), 7);
+        assert_eq!(std::fs::read(end).unwrap(), b"2345678");
     }
 
     #[test]
