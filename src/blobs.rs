@@ -55,14 +55,9 @@ pub trait Blobs: Send + Sync + 'static {
     /// Two writers at once of the same bytes MUST leave those bytes; `until` is when a blob that nobody tends may vanish.
     async fn write(&self, id: &ShareId, offset: u64, until: Timestamp) -> Result<Box<dyn Writer>>;
 
-    /// The bytes of `range`, read at most a few pieces ahead of who takes them.
-    async fn read(&self, id: &ShareId, range: Range<u64>) -> Result<Pieces>;
-
-    /// The same, for an answer that goes to `outlet`: the pieces may stand in for what the connection sends.
-    async fn send(&self, id: &ShareId, range: Range<u64>, outlet: Outlet) -> Result<Pieces> {
-        let _ = outlet;
-        self.read(id, range).await
-    }
+    /// The bytes of `range`, read at most a few pieces ahead of who takes them. Where they go to an `outlet` as they are, some may
+    /// only stand in for what the connection sends.
+    async fn read(&self, id: &ShareId, range: Range<u64>, outlet: Option<Outlet>) -> Result<Pieces>;
 
     /// The blob is not to vanish by itself before `until`. Blobs that never do have nothing to move.
     async fn keep(&self, id: &ShareId, until: Timestamp) -> Result<()>;

@@ -182,7 +182,7 @@ impl Store {
     /// Makes a share of an upload whose bytes are all durable.
     async fn complete(&self, id: &ShareId, token: &Digest, upload: &Upload) -> Result<Timestamp> {
         let base = upload.manifest_len;
-        let read = async { self.blobs.read(id, 0..base).await?.try_collect::<Vec<Bytes>>().await };
+        let read = async { self.blobs.read(id, 0..base, None).await?.try_collect::<Vec<Bytes>>().await };
         let pieces = match read.await {
             Err(blobs::Error::Missing) => return Err(self.lost(id, token).await),
             pieces => pieces?,
@@ -330,10 +330,7 @@ impl Store {
         outlet: Option<blobs::Outlet>,
     ) -> Result<blobs::Pieces> {
         let range = lease.base + range.start..lease.base + range.end;
-        Ok(match outlet {
-            Some(outlet) => self.blobs.send(id, range, outlet).await?,
-            None => self.blobs.read(id, range).await?,
-        })
+        Ok(self.blobs.read(id, range, outlet).await?)
     }
 
     /// Frees the blobs that have no record and were not written to since `before`: a crash left them. Several servers may do so

@@ -62,7 +62,7 @@ async fn write(blobs: &RedisBlobs, id: &ShareId, length: usize) {
 }
 
 async fn read(blobs: &RedisBlobs, id: &ShareId, length: usize) -> blobs::Result<Vec<u8>> {
-    let pieces: Vec<Bytes> = blobs.read(id, 0..length as u64).await?.try_collect().await?;
+    let pieces: Vec<Bytes> = blobs.read(id, 0..length as u64, None).await?.try_collect().await?;
     Ok(pieces.concat())
 }
 

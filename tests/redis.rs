@@ -83,7 +83,7 @@ async fn a_killed_redis_is_unavailable_at_once_and_lost_nothing_when_it_is_back(
     assert!(ledger.peek(&waiting.id, Some(&waiting.attempt()), now()).await.is_ok());
     assert!(claimed.claim(&*ledger, claim, now()).await.unwrap().repeated);
     assert!(matches!(claimed.claim(&*ledger, digest(), now()).await, Err(Error::Ended(_))));
-    let mut pieces = blobs.read(&blob, 0..2 << 20).await.unwrap();
+    let mut pieces = blobs.read(&blob, 0..2 << 20, None).await.unwrap();
     assert!(futures_util::StreamExt::next(&mut pieces).await.unwrap().is_ok());
 }
 
@@ -97,7 +97,7 @@ async fn a_redis_that_restarted_meanwhile_is_not_noticed() {
     server.kill();
     server.start_again();
     sender.claimed(&*ledger, now()).await;
-    let read = blobs.read(&blob, 0..10 << 20).await.unwrap();
+    let read = blobs.read(&blob, 0..10 << 20, None).await.unwrap();
     let pieces: Vec<Bytes> = futures_util::TryStreamExt::try_collect(read).await.unwrap();
     assert_eq!(pieces.concat(), vec![7; 10 << 20]);
 }

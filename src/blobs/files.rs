@@ -50,14 +50,6 @@ impl Files {
         Ok(Self { folder })
     }
 
-    async fn pieces(&self, id: &ShareId, range: Range<u64>, outlet: Option<Outlet>) -> Result<Pieces> {
-        let path = self.path(id);
-        let file = blocking(move || File::open(path)).await?;
-        let growth = Growth::new(range.start, (GROWTH, GROWTH), PIECE as u64);
-        let reader = FileReader { file: Arc::new(file), range, growth, outlet, pace: Pace::default() };
-        Ok(stream::try_unfold(reader, FileReader::next).boxed())
-    }
-
     fn path(&self, id: &ShareId) -> PathBuf {
         let name = id.to_string();
         self.folder.join(&name[..2]).join(name)
@@ -84,13 +76,12 @@ impl Blobs for Files {
         Ok(Box::new(FileWriter { file, at: offset, made, waiting: Vec::new(), pace: Pace::default() }))
     }
 
-    async fn read(&self, id: &ShareId, range: Range<u64>) -> Result<Pieces> {
-        self.pieces(id, range, None).await
-    }
-
-    #[cfg(target_os = "linux")]
-    async fn send(&self, id: &ShareId, range: Range<u64>, outlet: Outlet) -> Result<Pieces> {
-        self.pieces(id, range, Some(outlet)).await
+    async fn read(&self, id: &ShareId, range: Range<u64>, outlet: Option<Outlet>) -> Result<Pieces> {
+        let path = self.path(id);
+        let file = blocking(move || File::open(path)).await?;
+        let growth = Growth::new(range.start, (GROWTH, GROWTH), PIECE as u64);
+        let reader = FileReader { file: Arc::new(file), range, growth, outlet, pace: Pace::default() };
+        Ok(stream::try_unfold(reader, FileReader::next).boxed())
     }
 
     async fn keep(&self, _id: &ShareId, _until: Timestamp) -> Result<()> {

@@ -26,7 +26,7 @@ use tokio::sync::Semaphore;
 
 use self::extent::{Extent, Part, cover};
 use self::writer::ObjectWriter;
-use super::{Blobs, Error, Pieces, Result, Writer};
+use super::{Blobs, Error, Outlet, Pieces, Result, Writer};
 use crate::share::{ShareId, Timestamp};
 
 /// Bytes in an object at the most. A reader relies on no object being longer: raise it only with what is stored in mind.
@@ -132,7 +132,7 @@ impl Blobs for Objects {
         Ok(Box::new(ObjectWriter::new(Arc::clone(&self.shelf), under_way, writers, *id, offset)))
     }
 
-    async fn read(&self, id: &ShareId, range: Range<u64>) -> Result<Pieces> {
+    async fn read(&self, id: &ShareId, range: Range<u64>, _outlet: Option<Outlet>) -> Result<Pieces> {
         let parts = self.parts(id, range).await?;
         let (shelf, folder) = (Arc::clone(&self.shelf), self.shelf.folder(id));
         let get = move |part: Part| {

@@ -99,7 +99,7 @@ impl Part {
     }
 }
 
-/// Elsewhere nothing stands in for a file's bytes.
+/// Elsewhere all bytes are copied.
 #[cfg(not(target_os = "linux"))]
 fn sendfile(_: impl AsFd, _: &File, _: Option<&mut u64>, _: usize) -> rustix::io::Result<usize> {
     Err(Errno::NOSYS)

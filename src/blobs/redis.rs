@@ -17,7 +17,7 @@ use futures_util::stream::{self, FuturesOrdered, StreamExt};
 
 use super::growth::{Growth, LEAST};
 use super::under_way::UnderWay;
-use super::{Blobs, Error, Pieces, Result, Writer};
+use super::{Blobs, Error, Outlet, Pieces, Result, Writer};
 use crate::redis::{Failure, Redis, Script};
 use crate::share::{ShareId, Timestamp};
 
@@ -88,7 +88,7 @@ impl Blobs for RedisBlobs {
         }))
     }
 
-    async fn read(&self, id: &ShareId, range: Range<u64>) -> Result<Pieces> {
+    async fn read(&self, id: &ShareId, range: Range<u64>, _outlet: Option<Outlet>) -> Result<Pieces> {
         let mut reading = Reading {
             redis: Arc::clone(&self.redis),
             id: *id,

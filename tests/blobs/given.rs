@@ -43,7 +43,7 @@ pub async fn write(blobs: &dyn Blobs, id: &ShareId, offset: usize, content: &Byt
 }
 
 pub async fn read(blobs: &dyn Blobs, id: &ShareId, range: Range<usize>) -> Result<Vec<u8>> {
-    let pieces = blobs.read(id, range.start as u64..range.end as u64).await?;
+    let pieces = blobs.read(id, range.start as u64..range.end as u64, None).await?;
     let add = |mut all: Vec<u8>, piece: Bytes| async move {
         all.extend(piece);
         Ok(all)

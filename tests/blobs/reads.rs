@@ -20,7 +20,7 @@ pub async fn any_range_can_be_read(world: World) {
 
 pub async fn pieces_are_at_most_a_mebibyte(world: World) {
     let (id, content) = blob(&*world.here, 4 * MIB + 11).await;
-    let pieces = world.there.read(&id, 5..content.len() as u64).await.unwrap();
+    let pieces = world.there.read(&id, 5..content.len() as u64, None).await.unwrap();
     let pieces: Vec<_> = pieces.try_collect().await.unwrap();
     assert!(pieces.iter().all(|piece| !piece.is_empty() && piece.len() <= MIB));
     assert!(pieces.concat()[..] == content[5..]);
@@ -45,7 +45,7 @@ pub async fn a_reader_that_stops_disturbs_nobody(world: World) {
     let (id, content) = blob(&*world.here, 4 * MIB).await;
     let mut stopped = Vec::new();
     for _ in 0..32 {
-        let mut pieces = world.here.read(&id, 0..content.len() as u64).await.unwrap();
+        let mut pieces = world.here.read(&id, 0..content.len() as u64, None).await.unwrap();
         assert!(pieces.next().await.unwrap().is_ok());
         stopped.push(pieces);
     }

@@ -28,7 +28,7 @@ fn content(length: usize) -> Vec<u8> {
 
 async fn assert_holds(blobs: &RedisBlobs, id: &ShareId, content: &[u8]) {
     let pieces: Vec<_> =
-        blobs.read(id, 0..content.len() as u64).await.expect("it is there").try_collect().await.unwrap();
+        blobs.read(id, 0..content.len() as u64, None).await.expect("it is there").try_collect().await.unwrap();
     assert!(pieces.concat() == content, "other bytes than were written");
 }
 
