@@ -239,7 +239,8 @@ pub enum Remains {
 /// Records shares, leases and receipts, and decides who may take what.
 ///
 /// Every method is one atomic transition, safe to repeat with the same arguments: a caller that lost the answer asks again.
-/// After `Ok` a transition is durable. Cancelling a call leaves the transition either done or not done.
+/// After `Ok` a transition is durable; [`Ledger::charge`] and [`Ledger::hit`], which only count, may become so a moment later.
+/// Cancelling a call leaves the transition either done or not done.
 /// Every method may fail with [`Error::Unavailable`]; those that tell of a publishing, a claim or a revocation
 /// also with [`Error::Unacknowledged`].
 #[async_trait]

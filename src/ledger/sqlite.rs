@@ -253,13 +253,15 @@ impl Ledger for Sqlite {
     }
 
     async fn lease(&self, id: &ShareId, claim: &Digest, now: Timestamp) -> Result<Lease> {
-        self.read(|db| {
-            let (record, stands) = leased(db, id, claim, now)?;
+        let (id, claim) = (*id, *claim);
+        let look = move |book: &mut Book| {
+            let (record, stands) = leased(&book.db, &id, &claim, now)?;
             if stands.state != State::Claimed {
                 return Err(Error::Ended(stands).into());
             }
-            lease(db, &record, claim)
-        })
+            lease(&book.db, &record, &claim)
+        };
+        self.writer.run_ahead(look).await
     }
 
     async fn charge(&self, id: &ShareId, claim: &Digest, charge: &Charge, now: Timestamp) -> Result<Option<Bytes>> {
@@ -289,7 +291,7 @@ impl Ledger for Sqlite {
             let mut select = book.db.prepare_cached("SELECT content FROM payload WHERE share = ?1")?;
             Ok(Some(Bytes::from(select.query_row([record.number], |row| row.get::<_, Vec<u8>>(0))?)))
         };
-        self.writer.run(transition).await
+        self.writer.run_ahead(transition).await
     }
 
     async fn finish(&self, id: &ShareId, claim: &Digest, now: Timestamp) -> Result<Remains> {
@@ -335,7 +337,8 @@ impl Ledger for Sqlite {
     }
 
     async fn receipt(&self, id: &ShareId, owner: &Digest, now: Timestamp) -> Result<History> {
-        let history = self.read(|db| Ok(owned(db, id, owner)?.history))?;
+        let (id, owner) = (*id, *owner);
+        let history = self.writer.run_ahead(move |book| Ok(owned(&book.db, &id, &owner)?.history)).await?;
         let Ended { state, at } = history.state(now);
         let runs = matches!(state, State::Uploading | State::Ready | State::Claimed);
         if runs || now < at.after(RECEIPT_KEPT) { Ok(history) } else { Err(Error::Unknown) }
@@ -352,7 +355,7 @@ impl Ledger for Sqlite {
             book.db.prepare_cached(update)?.execute([record.number])?;
             Ok(true)
         };
-        self.writer.run(count).await
+        self.writer.run_ahead(count).await
     }
 
     async fn due(&self, now: Timestamp) -> Result<Vec<(ShareId, Ended)>> {

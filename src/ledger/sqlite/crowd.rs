@@ -1,7 +1,6 @@
 //! Who is waited for before a commit. Whoever asks while a sync runs misses it, so of many clients two halves would take turns, and each
 //! of them wait for two syncs. Those who were just answered are mostly back in a fraction of a slow disk's sync.
 
-use std::collections::VecDeque;
 use std::mem;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -27,7 +26,7 @@ pub(super) struct Crowd {
 
 impl Crowd {
     /// Adds those that come, until all are here that are expected. One who is alone waits for nobody.
-    pub(super) fn gather<T>(&mut self, here: &mut VecDeque<T>, queue: &Receiver<T>) {
+    pub(super) fn gather<T>(&mut self, here: &mut Vec<T>, queue: &Receiver<T>) {
         here.extend(queue.try_iter().take(BATCH.saturating_sub(here.len())));
         if self.resting > 0 {
             self.resting -= 1;
@@ -36,7 +35,7 @@ impl Crowd {
         let until = Instant::now() + self.patience;
         while here.len() < self.expected.min(BATCH) {
             match queue.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(job) => here.push_back(job),
+                Ok(job) => here.push(job),
                 Err(RecvTimeoutError::Timeout) => return self.resting = RESTED,
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -67,7 +66,7 @@ mod tests {
 
     #[test]
     fn whoever_was_answered_is_waited_for() {
-        let ((sender, queue), mut here) = (channel(), VecDeque::from([1]));
+        let ((sender, queue), mut here) = (channel(), vec![1]);
         let come = thread::spawn(move || sender.send(2));
         expecting(Duration::from_secs(60)).gather(&mut here, &queue);
         assert_eq!(here, [1, 2]);
@@ -76,7 +75,7 @@ mod tests {
 
     #[test]
     fn nobody_is_waited_for_after_it_was_in_vain() {
-        let ((_sender, queue), mut here) = (channel::<u8>(), VecDeque::from([1]));
+        let ((_sender, queue), mut here) = (channel::<u8>(), vec![1]);
         let mut crowd = expecting(Duration::from_millis(1));
         crowd.gather(&mut here, &queue);
         assert_eq!((here.len(), crowd.resting), (1, RESTED));
