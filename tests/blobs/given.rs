@@ -27,7 +27,7 @@ pub fn content(length: usize) -> Bytes {
     };
     let mut bytes: Vec<u8> = Vec::with_capacity(length + 8);
     while bytes.len() < length {
-        bytes.extend(next().to_le_bytes());
+        bytes.extend_from_slice(&next().to_le_bytes());
     }
     bytes.truncate(length);
     bytes.into()
@@ -45,7 +45,7 @@ pub async fn write(blobs: &dyn Blobs, id: &ShareId, offset: usize, content: &Byt
 pub async fn read(blobs: &dyn Blobs, id: &ShareId, range: Range<usize>) -> Result<Vec<u8>> {
     let pieces = blobs.read(id, range.start as u64..range.end as u64, None).await?;
     let add = |mut all: Vec<u8>, piece: Bytes| async move {
-        all.extend(piece);
+        all.extend_from_slice(&piece);
         Ok(all)
     };
     pieces.try_fold(Vec::new(), add).await
