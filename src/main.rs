@@ -10,11 +10,11 @@ use onetimeshare::{client, serve};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Few arenas, and memory that is given back within half a second: a server that waits is small (jemalloc(3), TUNING).
+/// One arena, and memory that is given back within a fifth of a second: a server that waits is small (jemalloc(3), TUNING).
 #[allow(unsafe_code, reason = "jemalloc reads its settings from a symbol of this name")]
 #[unsafe(export_name = "_rjem_malloc_conf")]
 static SETTINGS: Option<&std::ffi::c_char> =
-    Some(unsafe { &*c"narenas:2,dirty_decay_ms:500,muzzy_decay_ms:0".as_ptr() });
+    Some(unsafe { &*c"narenas:1,dirty_decay_ms:200,muzzy_decay_ms:0".as_ptr() });
 
 fn main() -> ExitCode {
     let (command, settings) = Cli::read();
