@@ -87,6 +87,19 @@ impl Sqlite {
         let db = self.reader.lock().map_err(|_| Error::Unavailable("a look-up failed before".into()))?;
         Ok(look(&db)?)
     }
+
+    /// As [`Sqlite::read`], of what was counted and is not yet committed, too. A ledger that takes no writes can still be read.
+    async fn read_counted<T, F>(&self, look: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Fn(&Connection) -> Step<T> + Clone + Send + 'static,
+    {
+        let counted = look.clone();
+        match self.writer.run_ahead(move |book| counted(&book.db)).await {
+            Err(Error::Unavailable(_) | Error::Full) => self.read(look),
+            read => read,
+        }
+    }
 }
 
 #[async_trait]
@@ -254,14 +267,14 @@ impl Ledger for Sqlite {
 
     async fn lease(&self, id: &ShareId, claim: &Digest, now: Timestamp) -> Result<Lease> {
         let (id, claim) = (*id, *claim);
-        let look = move |book: &mut Book| {
-            let (record, stands) = leased(&book.db, &id, &claim, now)?;
+        let look = move |db: &Connection| {
+            let (record, stands) = leased(db, &id, &claim, now)?;
             if stands.state != State::Claimed {
                 return Err(Error::Ended(stands).into());
             }
-            lease(&book.db, &record, &claim)
+            lease(db, &record, &claim)
         };
-        self.writer.run_ahead(look).await
+        self.read_counted(look).await
     }
 
     async fn charge(&self, id: &ShareId, claim: &Digest, charge: &Charge, now: Timestamp) -> Result<Option<Bytes>> {
@@ -338,7 +351,7 @@ impl Ledger for Sqlite {
 
     async fn receipt(&self, id: &ShareId, owner: &Digest, now: Timestamp) -> Result<History> {
         let (id, owner) = (*id, *owner);
-        let history = self.writer.run_ahead(move |book| Ok(owned(&book.db, &id, &owner)?.history)).await?;
+        let history = self.read_counted(move |db| Ok(owned(db, &id, &owner)?.history)).await?;
         let Ended { state, at } = history.state(now);
         let runs = matches!(state, State::Uploading | State::Ready | State::Claimed);
         if runs || now < at.after(RECEIPT_KEPT) { Ok(history) } else { Err(Error::Unknown) }

@@ -81,7 +81,7 @@ impl Writer {
     /// Starts the thread.
     pub(super) fn start(book: Book) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel();
-        let desk = Desk { book, queue, waiting: Vec::new(), crowd: Crowd::default(), open: None };
+        let desk = Desk { book, queue, waiting: Vec::new(), crowd: Crowd::default(), open: None, commits: true };
         let thread = thread::Builder::new().name("ledger".into()).spawn(move || desk.write())?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
@@ -147,6 +147,8 @@ struct Desk {
     waiting: Vec<Job>,
     crowd: Crowd,
     open: Option<Open>,
+    /// Whether the last transaction was committed. After one that was not, as on a full disk, nobody is answered ahead.
+    commits: bool,
 }
 
 /// The transaction that runs. Between two turns there is nothing in it but what ran ahead.
@@ -200,7 +202,7 @@ impl Desk {
             }
             self.open = Some(Open { held: self.book.held, due: Instant::now() + AHEAD_FOR });
         }
-        let ahead: Vec<Job> = self.waiting.extract_if(.., |job| job.ahead).collect();
+        let ahead: Vec<Job> = self.waiting.extract_if(.., |job| job.ahead && self.commits).collect();
         let (replies, failed) = self.run(ahead);
         if failed {
             return self.end(replies, failed);
@@ -243,6 +245,7 @@ impl Desk {
             }
             None => Some(Error::Unavailable("a transition beside this one failed".into())),
         };
+        self.commits = undone.is_none();
         let open = self.open.take();
         if undone.is_some() {
             if !self.book.db.is_autocommit() {

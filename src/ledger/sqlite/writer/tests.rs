@@ -111,3 +111,12 @@ async fn one_that_fails_ahead_is_told_so() {
     rig.writer.run_ahead(insert(1)).await.unwrap();
     assert_eq!(rig.writer.run(look).await.unwrap(), (vec![1], 1));
 }
+
+#[tokio::test]
+async fn nothing_runs_ahead_after_a_transaction_that_was_undone_until_one_is_committed() {
+    let rig = Rig::start();
+    let other = connect(&rig.folder);
+    assert!(rig.writer.run_ahead(fail).await.is_err());
+    rig.writer.run_ahead(insert(1)).await.unwrap();
+    assert_eq!(numbers(&other).unwrap(), [1]);
+}
