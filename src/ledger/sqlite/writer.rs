@@ -169,9 +169,7 @@ impl Desk {
                 return;
             }
         }
-        if self.open.is_some() {
-            self.end(Vec::new(), false);
-        }
+        self.end(Vec::new(), false);
     }
 
     /// Waits until somebody asks, or what ran ahead is to be committed; `false` once nobody can ask any more.
@@ -229,8 +227,9 @@ impl Desk {
         (replies, failed)
     }
 
-    /// Ends the transaction, and answers. `false` where nothing can be committed any more.
+    /// Ends the transaction, where one runs, and answers. `false` where nothing can be committed any more.
     fn end(&mut self, replies: Replies, failed: bool) -> bool {
+        let Some(open) = self.open.take() else { return true };
         let begun = Instant::now();
         let commit = if failed { None } else { Some(execute(&self.book.db, "COMMIT")) };
         self.waiting.extend(self.queue.try_iter().take(BATCH.saturating_sub(self.waiting.len())));
@@ -246,12 +245,11 @@ impl Desk {
             None => Some(Error::Unavailable("a transition beside this one failed".into())),
         };
         self.commits = undone.is_none();
-        let open = self.open.take();
         if undone.is_some() {
             if !self.book.db.is_autocommit() {
                 let _ = execute(&self.book.db, "ROLLBACK");
             }
-            self.book.held = open.map_or(self.book.held, |open| open.held);
+            self.book.held = open.held;
         }
         answer(replies, undone.as_ref());
         true
