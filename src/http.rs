@@ -22,24 +22,19 @@ pub mod views;
 mod wait;
 mod whole;
 
-use std::any::Any;
-use std::convert::Infallible;
 use std::ops::Deref;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::StatusCode;
-use axum::middleware::{map_request, map_response};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get, options, post, put};
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
-use tower_http::catch_panic::CatchPanic;
-use tower_service::Service;
+use tower_http::set_header::SetResponseHeaderLayer;
 
 use self::error::Error;
 use crate::config::Config;
@@ -89,84 +84,56 @@ impl App {
     }
 }
 
-/// What a handler that panicked answers.
-type Panicked = fn(Box<dyn Any + Send>) -> Response;
-
-/// Answers requests.
-#[derive(Clone)]
-pub struct Server {
-    app: App,
-    routes: CatchPanic<Router, Panicked>,
+/// All routes of the server.
+pub fn routes(app: App) -> Router {
+    let around = from_fn_with_state(app.clone(), around);
+    addresses().layer(around).with_state(app)
 }
 
-impl Server {
-    /// A server of all routes.
-    pub fn new(app: App) -> Self {
-        let routes = CatchPanic::custom(routes(app.clone()), observe::panicked as Panicked);
-        Self { app, routes }
-    }
-
-    /// Around the routes, from the inside out: errors get their form, headers are set, the request is counted and logged. In one
-    /// function rather than in layers, each of which the router would clone and box for every request.
-    async fn answer(mut self, mut request: Request) -> Response {
-        let seen = observe::Seen::of(&mut request);
-        let asker = error::Asker::of(&request);
-        DefaultBodyLimit::max(64 * 1024).apply(&mut request);
-        let request = pace::limit(request);
-        let response = match policy::foreign(&request) {
-            Some(refused) => refused.into_response(),
-            None => match self.routes.call(request).await {
-                Ok(response) => response.map(Body::new),
-                Err(never) => match never {},
-            },
-        };
-        let response = error::render(&self.app, &asker, response);
-        seen.answered(self.app, policy::headers(response))
-    }
+/// Around each handler, from the inside out: a panic and other errors get their form, headers are set, the request is counted and
+/// logged. One layer for all of it: the router clones and boxes each for every request.
+async fn around(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let seen = observe::Seen::of(&request);
+    let asker = error::Asker::of(&request);
+    DefaultBodyLimit::max(64 * 1024).apply(&mut request);
+    let response = match policy::foreign(&request) {
+        Some(refused) => refused.into_response(),
+        None => {
+            let answered = AssertUnwindSafe(next.run(pace::limit(request))).catch_unwind().await;
+            // The panic hook has already written where it was.
+            answered.unwrap_or_else(|_| Error::Internal.into_response())
+        }
+    };
+    let response = error::render(&app, &asker, response);
+    seen.answered(app, policy::headers(response))
 }
 
-impl Service<Request> for Server {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        self.clone().answer(request).map(Ok).boxed()
-    }
-}
-
-fn routes(app: App) -> Router {
+/// The route table.
+fn addresses() -> Router<App> {
+    let says_version =
+        SetResponseHeaderLayer::overriding(uploads::VERSION, HeaderValue::from_static(error::TUS_VERSION));
     let tus = Router::new()
-        .route("/uploads", options(uploads::options).post(uploads::create))
+        .route("/api/v1/uploads", options(uploads::options).post(uploads::create))
         .route(
-            "/uploads/{id}/{token}",
+            "/api/v1/uploads/{id}/{token}",
             options(uploads::options)
                 .head(uploads::head)
                 .patch(uploads::patch)
                 .delete(uploads::delete)
                 .fallback(uploads::overridden),
         )
-        .layer(DefaultBodyLimit::disable())
-        .layer(map_response(uploads::say_version));
-    let api = Router::new()
-        .route("/config", get(status::config))
-        .route("/openapi.yaml", get(assets::openapi))
+        .layer(says_version);
+    Router::new()
         .merge(tus)
-        .route("/shares/{id}", get(shares::peek).delete(shares::revoke))
-        .route("/shares/{id}/claims", post(claims::claim))
-        .route("/shares/{id}/claims/{claim}", get(claims::read).delete(claims::finish))
-        .route("/receipts/{id}", get(receipts::receipt))
-        .route("/receipts/{id}/events", get(receipts::events));
-    let plain = Router::new()
         .route("/", get(pages::send).post(plain::form::send).put(plain::put_unnamed))
         .route("/{name}", put(plain::put).fallback(plain::none_to_read))
-        .layer(DefaultBodyLimit::disable());
-    Router::new()
-        .merge(plain)
+        .route("/api/v1/config", get(status::config))
+        .route("/api/v1/openapi.yaml", get(assets::openapi))
+        .route("/api/v1/shares/{id}", get(shares::peek).delete(shares::revoke))
+        .route("/api/v1/shares/{id}/claims", post(claims::claim))
+        .route("/api/v1/shares/{id}/claims/{claim}", get(claims::read).delete(claims::finish))
+        .route("/api/v1/receipts/{id}", get(receipts::receipt))
+        .route("/api/v1/receipts/{id}/events", get(receipts::events))
         .route("/s/{id}", get(pages::sealed))
         .route("/s/{id}/{secret}", get(pages::receive).post(plain::receive::claim))
         .route("/d/{id}/{claim}/{key}", get(plain::receive::download))
@@ -180,11 +147,8 @@ fn routes(app: App) -> Router {
         .route("/favicon.ico", or_file(get(assets::icon)))
         .route("/sw.js", or_file(get(assets::service_worker)))
         .route("/static/{version}/{*path}", get(assets::asset))
-        .nest("/api/v1", api)
         .method_not_allowed_fallback(|| async { Error::MethodNotAllowed })
         .fallback(any(|| async { Error::NotFound }))
-        .layer(map_request(observe::note_route))
-        .with_state(app)
 }
 
 /// What is at an address that is a file's name, too: `curl -T status` uploads one.

@@ -69,7 +69,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         let router = http::metrics(app.clone());
         tokio::spawn(accept::accept(metrics, router, Arc::clone(&workers), stopping.clone()));
     }
-    let connections = tokio::spawn(accept::accept(listener, http::Server::new(app), workers, stopping.clone()));
+    let connections = tokio::spawn(accept::accept(listener, http::routes(app), workers, stopping.clone()));
 
     signals.next().await;
     tracing::info!("stopping: no new connections; running transfers have {} s", DRAIN.as_secs());

@@ -50,7 +50,7 @@ impl ShareId {
 
 impl fmt::Display for ShareId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        uuid::Uuid::from_bytes(self.0).as_simple().fmt(f)
     }
 }
 

@@ -1,45 +1,25 @@
 //! One log line and one measurement per request, once its answer's last byte is out. Nothing secret: the route's template
 //! stands for the address.
 
-use std::any::Any;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request};
 use axum::http::{Method, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::App;
-use super::error::Error;
-
-/// Where a request's route becomes known.
-#[derive(Clone, Default)]
-pub(super) struct Route(Arc<OnceLock<MatchedPath>>);
-
-/// Makes the request's route known.
-pub(super) async fn note_route(request: Request) -> Request {
-    if let (Some(Route(known)), Some(route)) = (request.extensions().get(), request.extensions().get::<MatchedPath>()) {
-        let _ = known.set(route.clone());
-    }
-    request
-}
-
-/// What a panicking handler answers.
-pub(super) fn panicked(_cause: Box<dyn Any + Send>) -> Response {
-    // The panic hook has already written where it was.
-    Error::Internal.into_response()
-}
 
 /// Written when the answer is dropped: sent whole, or given up.
 struct Line {
     app: App,
     method: Method,
-    route: Route,
+    /// The template that the address matches; `None` where there is none.
+    route: Option<MatchedPath>,
     status: StatusCode,
     began: Instant,
     bytes: u64,
@@ -48,15 +28,14 @@ struct Line {
 /// A request, as it is seen before it is answered.
 pub(super) struct Seen {
     method: Method,
-    route: Route,
+    route: Option<MatchedPath>,
     began: Instant,
 }
 
 impl Seen {
     /// Sees a request come.
-    pub(super) fn of(request: &mut Request) -> Self {
-        let route = Route::default();
-        request.extensions_mut().insert(route.clone());
+    pub(super) fn of(request: &Request) -> Self {
+        let route = request.extensions().get().cloned();
         Self { method: request.method().clone(), route, began: Instant::now() }
     }
 
@@ -74,7 +53,7 @@ impl Drop for Line {
         self.app.store.metrics.answered(took);
         tracing::info!(
             method = self.method.as_str(),
-            route = self.route.0.get().map_or("-", MatchedPath::as_str),
+            route = self.route.as_ref().map_or("-", MatchedPath::as_str),
             status = self.status.as_u16(),
             bytes = self.bytes,
             ms = took.as_micros() as f64 / 1000.0,

@@ -20,6 +20,9 @@ use crate::seal::MANIFEST_MAX;
 use crate::share::{Digest, INLINE_MAX, ShareId, Timestamp, Token};
 use crate::store::{self, Incoming, now};
 
+/// The header by which every answer of tus, errors too, says which one is spoken.
+pub(super) const VERSION: HeaderName = HeaderName::from_static("tus-resumable");
+
 const EXTENSIONS: &str = "creation,creation-with-upload,creation-defer-length,expiration,termination,checksum";
 const BODY: &str = "application/offset+octet-stream";
 
@@ -325,12 +328,6 @@ fn fits(upload: &Upload, brings: Option<u64>) -> Result<(), Error> {
 fn tus<const N: usize>(status: StatusCode, headers: [(&'static str, HeaderValue); N]) -> Response {
     let mut response = status.into_response();
     response.headers_mut().extend(headers.map(|(name, value)| (HeaderName::from_static(name), value)));
-    response
-}
-
-/// Every answer of tus says so, errors too.
-pub(super) async fn say_version(mut response: Response) -> Response {
-    response.headers_mut().insert("tus-resumable", HeaderValue::from_static(TUS_VERSION));
     response
 }
 

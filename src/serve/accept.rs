@@ -1,11 +1,9 @@
 //! The accept loop: one task per connection, its limits, and its end.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::response::Response;
+use axum::Router;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -34,10 +32,7 @@ const RESERVED_FILES: u64 = 512;
 const CONNECTIONS: u64 = 60_000;
 
 /// Serves connections until `stopping`, and then until the last of them has ended.
-pub(super) async fn accept<S>(listener: TcpListener, server: S, workers: Arc<Workers>, stopping: CancellationToken)
-where
-    S: Service<Request<Body>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
-{
+pub(super) async fn accept(listener: TcpListener, router: Router, workers: Arc<Workers>, stopping: CancellationToken) {
     let (tasks, places) = (TaskTracker::new(), Arc::new(Semaphore::new(places())));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD);
@@ -61,7 +56,7 @@ where
         // Without it an answer in two writes waits 40 ms for the client's acknowledgement (Nagle, RFC 896).
         let _ = stream.set_nodelay(true);
         let Ok(stream) = stream.into_std() else { continue };
-        let (mut http, server, stopping) = (http.clone(), server.clone(), stopping.clone());
+        let (mut http, router, stopping) = (http.clone(), router.clone(), stopping.clone());
         workers.spawn(&tasks, |others| async move {
             let _place = place;
             let Ok(stream) = TcpStream::from_std(stream) else { return };
@@ -70,7 +65,7 @@ where
             let wire = TokioIo::new(Wire::new(stream, known.drained.clone(), known.outlet.clone()));
             let service = service_fn(move |mut request: Request<Incoming>| {
                 request.extensions_mut().insert(known.clone());
-                server.clone().call(request.map(Body::new))
+                router.clone().call(request)
             });
             let mut connection = std::pin::pin!(http.serve_connection(wire, service));
             // How a connection fails is its client's business.

@@ -8,7 +8,7 @@ use std::task::{Poll, ready};
 
 use axum::body::Body;
 use axum::extract::multipart::{Field, MultipartError};
-use axum::extract::{FromRequest, Multipart, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Query, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use bytes::Bytes;
@@ -39,8 +39,9 @@ pub(in crate::http) async fn send(
     State(app): State<App>,
     client: Client,
     Query(query): Parameters,
-    request: Request,
+    mut request: Request,
 ) -> Result<Response, Error> {
+    DefaultBodyLimit::disable().apply(&mut request);
     let headers = request.headers().clone();
     let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if media_type.is_empty() && query.iter().any(|(name, value)| name == "text" && !value.is_empty()) {
