@@ -157,6 +157,9 @@ promises! {
         what_waits_or_is_leased_keeps_its_bytes
         what_ended_by_itself_is_due
         a_lease_that_goes_on_is_not_due
+        what_is_revoked_while_leased_is_due_with_the_lease
+        the_last_lease_that_runs_keeps_the_bytes_and_no_other
+        what_is_due_waits_for_no_lease_that_goes_on
         bytes_are_freed_once_by_any_number_of_sweepers
         a_record_holds_its_blob_until_it_is_freed
         an_upload_reserves_its_length

@@ -17,9 +17,10 @@ use bytes::Bytes;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use self::record::{Record, locked};
+use self::record::{Leased, Record, locked};
 use self::step::{
-    Step, admitted, counted, forget, give_up, hold, lease, leased, millis, owned, release, signed, uploaded, waiting,
+    Step, admitted, counted, forget, give_up, hold, lease, leased, look_by, millis, owned, release, signed, uploaded,
+    waiting,
 };
 use self::writer::{Book, Stop, Writer};
 use super::{
@@ -29,7 +30,7 @@ use super::{
 use crate::share::{Digest, Ended, History, Network, RECEIPT_KEPT, ShareId, State, Timestamp, random};
 
 /// Shares a sweep looks at.
-const SWEPT_AT_ONCE: i64 = 100;
+const SWEPT_AT_ONCE: usize = 100;
 /// What `schema.sql` makes.
 const SCHEMA: u32 = 2;
 
@@ -228,10 +229,10 @@ impl Ledger for Sqlite {
         let (id, request) = (*id, *request);
         let claim = move |book: &mut Book| {
             let record = Record::load(&book.db, &id)?.ok_or(Error::Unknown)?;
-            if let Some((_, granted)) = record.claim(&request.claim) {
-                return match granted.state(now) {
+            if let Some(leased) = record.leased(&request.claim) {
+                return match leased.claim.state(now) {
                     Ended { state: State::Claimed, .. } => {
-                        Ok(Grant { lease: lease(&book.db, &record, &request.claim)?, repeated: true })
+                        Ok(Grant { lease: lease(&book.db, &leased)?, repeated: true })
                     }
                     ended => Err(Error::Ended(ended).into()),
                 };
@@ -257,10 +258,9 @@ impl Ledger for Sqlite {
                 ])?;
             record.claims.push(request.claim);
             record.history.claims.push(granted);
-            book.db
-                .prepare_cached("UPDATE share SET free_at = ?2 WHERE number = ?1")?
-                .execute([record.number, record.history.free_at(now).0])?;
-            Ok(Grant { lease: lease(&book.db, &record, &request.claim)?, repeated: false })
+            look_by(&book.db, &record, record.history.free_at(now))?;
+            let leased = record.leased(&request.claim).ok_or(Error::Unknown)?;
+            Ok(Grant { lease: lease(&book.db, &leased)?, repeated: false })
         };
         self.writer.run(claim).await
     }
@@ -268,11 +268,11 @@ impl Ledger for Sqlite {
     async fn lease(&self, id: &ShareId, claim: &Digest, now: Timestamp) -> Result<Lease> {
         let (id, claim) = (*id, *claim);
         let look = move |db: &Connection| {
-            let (record, stands) = leased(db, &id, &claim, now)?;
+            let (leased, stands) = leased(db, &id, &claim, now)?;
             if stands.state != State::Claimed {
                 return Err(Error::Ended(stands).into());
             }
-            lease(db, &record, &claim)
+            lease(db, &leased)
         };
         self.read_counted(look).await
     }
@@ -280,29 +280,28 @@ impl Ledger for Sqlite {
     async fn charge(&self, id: &ShareId, claim: &Digest, charge: &Charge, now: Timestamp) -> Result<Option<Bytes>> {
         let (id, claim, charge) = (*id, *claim, *charge);
         let transition = move |book: &mut Book| {
-            let (record, stands) = leased(&book.db, &id, &claim, now)?;
+            let (Leased { share, number, inline, claim, .. }, stands) = leased(&book.db, &id, &claim, now)?;
             if stands.state != State::Claimed {
                 return Err(Error::Ended(stands).into());
             }
-            let (number, granted) = record.claim(&claim).ok_or(Error::Unknown)?;
-            let served = granted.served.saturating_add_signed(charge.bytes);
+            let served = claim.served.saturating_add_signed(charge.bytes);
             if charge.bytes > 0 && served > charge.limit {
                 return Err(Error::BudgetSpent.into());
             }
             book.db
                 .prepare_cached("UPDATE claim SET served = ?3, lease_expires_at = ?4 WHERE share = ?1 AND number = ?2")?
-                .execute([record.number, number as i64, signed(served), charge.lease_expires_at.0])?;
+                .execute([share, number, signed(served), charge.lease_expires_at.0])?;
             // `free_at` is when to look again, so that a lease that moves on need not move it too.
-            if charge.lease_expires_at < granted.lease_expires_at {
+            if charge.lease_expires_at < claim.lease_expires_at {
                 book.db
                     .prepare_cached("UPDATE share SET free_at = min(free_at, ?2) WHERE number = ?1")?
-                    .execute([record.number, charge.lease_expires_at.0])?;
+                    .execute([share, charge.lease_expires_at.0])?;
             }
-            if !record.inline || charge.bytes < 0 {
+            if !inline || charge.bytes < 0 {
                 return Ok(None);
             }
             let mut select = book.db.prepare_cached("SELECT content FROM payload WHERE share = ?1")?;
-            Ok(Some(Bytes::from(select.query_row([record.number], |row| row.get::<_, Vec<u8>>(0))?)))
+            Ok(Some(Bytes::from(select.query_row([share], |row| row.get::<_, Vec<u8>>(0))?)))
         };
         self.writer.run_ahead(transition).await
     }
@@ -310,14 +309,14 @@ impl Ledger for Sqlite {
     async fn finish(&self, id: &ShareId, claim: &Digest, now: Timestamp) -> Result<Remains> {
         let (id, claim) = (*id, *claim);
         let finish = move |book: &mut Book| {
-            let (record, stands) = leased(&book.db, &id, &claim, now)?;
+            let (leased, stands) = leased(&book.db, &id, &claim, now)?;
             match stands.state {
                 State::Claimed => {}
                 State::Finished => return release(book, &id, now),
                 _ => return Err(Error::Ended(stands).into()),
             }
-            let update = "UPDATE claim SET finished_at = ?3 WHERE share = ?1 AND claim = ?2";
-            book.db.prepare_cached(update)?.execute(params![record.number, claim.0, now.0])?;
+            let update = "UPDATE claim SET finished_at = ?3 WHERE share = ?1 AND number = ?2";
+            book.db.prepare_cached(update)?.execute([leased.share, leased.number, now.0])?;
             release(book, &id, now)
         };
         self.writer.run(finish).await
@@ -372,7 +371,7 @@ impl Ledger for Sqlite {
     }
 
     async fn due(&self, now: Timestamp) -> Result<Vec<(ShareId, Ended)>> {
-        let due = move |book: &mut Book| {
+        let look = move |book: &mut Book| {
             let old = now.0 - millis(RECEIPT_KEPT);
             for delete in [
                 "DELETE FROM claim WHERE share IN (SELECT number FROM share WHERE freed_at < ?1)",
@@ -384,8 +383,9 @@ impl Ledger for Sqlite {
             let ids: Vec<[u8; 16]> = book
                 .db
                 .prepare_cached("SELECT id FROM share WHERE free_at <= ?1 LIMIT ?2")?
-                .query_map([now.0, SWEPT_AT_ONCE], |row| row.get(0))?
+                .query_map([now.0, SWEPT_AT_ONCE as i64], |row| row.get(0))?
                 .collect::<rusqlite::Result<_>>()?;
+            let more = ids.len() == SWEPT_AT_ONCE;
             let mut due = Vec::new();
             for id in ids.into_iter().map(ShareId::from_bytes) {
                 let Some(record) = Record::load(&book.db, &id)? else { continue };
@@ -397,15 +397,21 @@ impl Ledger for Sqlite {
                     book.db.prepare_cached(update)?.execute([record.number, free_at.0])?;
                 }
             }
-            Ok(due)
+            Ok((due, more))
         };
-        self.writer.run(due).await
+        // Where all are to be looked at again later, those behind them are not to wait for it.
+        loop {
+            let (due, more) = self.writer.run(look).await?;
+            if !due.is_empty() || !more {
+                return Ok(due);
+            }
+        }
     }
 
     async fn freed(&self, id: &ShareId, now: Timestamp) -> Result<bool> {
         let id = *id;
         let freed = move |book: &mut Book| match Record::load(&book.db, &id)? {
-            Some(record) if !record.freed && record.history.free_at(now) <= now => {
+            Some(record) if record.free_at.is_some() && record.history.free_at(now) <= now => {
                 forget(book, &record, now)?;
                 Ok(true)
             }
@@ -421,7 +427,7 @@ impl Ledger for Sqlite {
     }
 
     async fn holds(&self, id: &ShareId) -> Result<bool> {
-        self.read(|db| Ok(Record::load(db, id)?.is_some_and(|record| !record.freed && !record.inline)))
+        self.read(|db| Ok(Record::load(db, id)?.is_some_and(|record| record.free_at.is_some() && !record.inline)))
     }
 
     async fn name(&self) -> Result<String> {

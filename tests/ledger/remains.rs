@@ -74,6 +74,44 @@ pub async fn a_lease_that_goes_on_is_not_due(world: World) {
     assert_eq!(due(&*world.there, &sender.id, at).await, Some(Ended { state: State::Lapsed, at }));
 }
 
+pub async fn what_is_revoked_while_leased_is_due_with_the_lease(world: World) {
+    let sender = Sender::new().downloads(2).sends_blob(&*world.here).await;
+    let now = now();
+    sender.claimed(&*world.here, now).await;
+    let revoked = world.here.revoke(&sender.id, Revoker::Owner(sender.owner), now).await;
+    assert_eq!(revoked, Ok(Remains::Nothing));
+    let at = now.after(LEASE);
+    assert_eq!(due(&*world.there, &sender.id, Timestamp(at.0 - 1)).await, None);
+    assert_eq!(due(&*world.there, &sender.id, at).await, Some(Ended { state: State::Lapsed, at }));
+}
+
+pub async fn the_last_lease_that_runs_keeps_the_bytes_and_no_other(world: World) {
+    let sender = Sender::new().downloads(2).sends_blob(&*world.here).await;
+    let now = now();
+    sender.claimed(&*world.here, now).await;
+    let later = now.after(MINUTE);
+    let claim = sender.claimed(&*world.here, later).await;
+    assert_eq!(world.here.finish(&sender.id, &claim, later).await, Ok(Remains::Nothing));
+    let end = now.after(LEASE);
+    assert_eq!(due(&*world.there, &sender.id, Timestamp(end.0 - 1)).await, None);
+    assert_eq!(due(&*world.there, &sender.id, end).await, Some(Ended { state: State::Finished, at: later }));
+}
+
+pub async fn what_is_due_waits_for_no_lease_that_goes_on(world: World) {
+    let ledger = &*world.here;
+    let start = now();
+    let renewed = start.after(LEASE - MINUTE);
+    for _ in 0..150 {
+        let sender = Sender::new().sends_blob(ledger).await;
+        let claim = sender.claimed(ledger, start).await;
+        ledger.charge(&sender.id, &claim, &charge(1, 9, renewed), renewed).await.unwrap();
+    }
+    let lapsed = Sender::new().sends_blob(ledger).await;
+    lapsed.claimed(ledger, start.after(MINUTE)).await;
+    let at = start.after(MINUTE + LEASE);
+    assert_eq!(due(&*world.there, &lapsed.id, at).await, Some(Ended { state: State::Lapsed, at }));
+}
+
 pub async fn bytes_are_freed_once_by_any_number_of_sweepers(world: World) {
     let now = now();
     let mut senders = Vec::new();

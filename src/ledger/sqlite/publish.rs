@@ -1,5 +1,7 @@
 //! How an upload gets its row, and how that becomes a share.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use rusqlite::params;
 
@@ -8,6 +10,10 @@ use super::step::{Step, hold, make_room, millis, signed, uploaded};
 use super::writer::Book;
 use crate::ledger::{NewUpload, Publish};
 use crate::share::Timestamp;
+
+/// Whether a share's bytes are due is looked at so long after it was published, and then whenever something ends. One that is claimed
+/// sooner, for no shorter a lease, need not be moved in the index of what is due.
+const FIRST_LOOK: Duration = Duration::from_secs(600);
 
 /// Begins an upload that occupies `held` bytes from now on.
 pub(super) fn begin(book: &mut Book, upload: &NewUpload, held: u64, max_storage: u64, now: Timestamp) -> Step<()> {
@@ -29,7 +35,7 @@ pub(super) fn publish(book: &mut Book, publish: &Publish, max_storage: u64, now:
             }
             let end = publish.base + publish.size;
             hold(book, &record, if publish.inline.is_some() { small } else { end }, max_storage)?;
-            settle(book, &record, publish, expires_at)?;
+            settle(book, &record, publish, expires_at, now)?;
             record.number
         }
     };
@@ -78,19 +84,19 @@ fn insert(
             upload.window_ends_at.0,
             expires_at,
             signed(held),
-            expires_at.unwrap_or(upload.window_ends_at.0),
+            published.map_or(upload.window_ends_at, |(_, expires_at)| first_look(expires_at, now)).0,
         ])?;
     book.held += held;
     Ok(book.db.last_insert_rowid())
 }
 
 /// Makes a share of the upload's row.
-fn settle(book: &mut Book, record: &Record, publish: &Publish, expires_at: Timestamp) -> Step<()> {
+fn settle(book: &mut Book, record: &Record, publish: &Publish, expires_at: Timestamp, now: Timestamp) -> Step<()> {
     let end = publish.base + publish.size;
     book.db
         .prepare_cached(
             "UPDATE share SET verifier = ?2, password = ?3, expires_in = ?4, downloads = ?5, length = ?6, position = ?6,
-                 size = ?7, base = ?8, inline = ?9, expires_at = ?10, free_at = ?10 WHERE number = ?1",
+                 size = ?7, base = ?8, inline = ?9, expires_at = ?10, free_at = ?11 WHERE number = ?1",
         )?
         .execute(params![
             record.number,
@@ -103,6 +109,11 @@ fn settle(book: &mut Book, record: &Record, publish: &Publish, expires_at: Times
             signed(publish.base),
             publish.inline.is_some(),
             expires_at.0,
+            first_look(expires_at, now).0,
         ])?;
     Ok(())
+}
+
+fn first_look(expires_at: Timestamp, now: Timestamp) -> Timestamp {
+    expires_at.min(now.after(FIRST_LOOK))
 }

@@ -21,7 +21,8 @@ pub(super) struct Record {
     pub(super) base: u64,
     pub(super) inline: bool,
     pub(super) held: u64,
-    pub(super) freed: bool,
+    /// When it is to be looked at again; `None` once its bytes are freed.
+    pub(super) free_at: Option<Timestamp>,
     pub(super) resumable: bool,
     pub(super) history: History,
     /// Digests of the claim tokens, as in `history.claims`.
@@ -34,7 +35,7 @@ impl Record {
         let mut select = db.prepare_cached(
             "SELECT owner, upload, verifier, password, expires_in, downloads, length, manifest_len, position, writer,
                     size, base, inline, created_at, window_ends_at, abandoned_at, expires_at, revoked_at, opened,
-                    wrong_proofs, held, freed_at, resumable, number
+                    wrong_proofs, held, free_at, resumable, number
              FROM share WHERE id = ?1",
         )?;
         let Some(mut record) = select.query_row([id.as_bytes()], |row| Self::from_row(*id, row)).optional()? else {
@@ -42,18 +43,13 @@ impl Record {
         };
         if record.upload.expires_at.is_some() {
             let mut select = db.prepare_cached(
-                "SELECT claim, claimed_at, lease_expires_at, finished_at, served FROM claim
+                "SELECT claimed_at, lease_expires_at, finished_at, served, claim FROM claim
                  WHERE share = ?1 ORDER BY number",
             )?;
             let mut rows = select.query([record.number])?;
             while let Some(row) = rows.next()? {
-                record.claims.push(Digest(row.get(0)?));
-                record.history.claims.push(Claim {
-                    claimed_at: Timestamp(row.get(1)?),
-                    lease_expires_at: Timestamp(row.get(2)?),
-                    finished_at: row.get::<_, Option<i64>>(3)?.map(Timestamp),
-                    served: unsigned(row.get(4)?),
-                });
+                record.history.claims.push(claim(row)?);
+                record.claims.push(Digest(row.get(4)?));
             }
         }
         Ok(Some(record))
@@ -86,7 +82,7 @@ impl Record {
             base: unsigned(row.get(11)?),
             inline: row.get(12)?,
             held: unsigned(row.get(20)?),
-            freed: row.get::<_, Option<i64>>(21)?.is_some(),
+            free_at: time(21)?,
             resumable: row.get(22)?,
             history: History {
                 created_at: Timestamp(row.get(13)?),
@@ -104,10 +100,56 @@ impl Record {
         })
     }
 
-    /// The claim of a token's digest, and its number.
-    pub(super) fn claim(&self, digest: &Digest) -> Option<(usize, &Claim)> {
-        self.claims.iter().position(|claim| claim == digest).map(|at| (at, &self.history.claims[at]))
+    /// The claim of a token's digest.
+    pub(super) fn leased(&self, digest: &Digest) -> Option<Leased> {
+        let number = self.claims.iter().position(|claim| claim == digest)?;
+        let claim = self.history.claims[number];
+        let Self { number: share, base, inline, history, .. } = self;
+        Some(Leased { share: *share, number: number as i64, size: history.size, base: *base, inline: *inline, claim })
     }
+}
+
+/// A claim, and what it reads.
+pub(super) struct Leased {
+    /// The share's number.
+    pub(super) share: i64,
+    /// Which of its claims: 0 for the first.
+    pub(super) number: i64,
+    pub(super) size: u64,
+    pub(super) base: u64,
+    pub(super) inline: bool,
+    pub(super) claim: Claim,
+}
+
+impl Leased {
+    /// The claim of a token's digest; `None` where there never was one, or its share is forgotten.
+    pub(super) fn load(db: &Connection, id: &ShareId, digest: &Digest) -> rusqlite::Result<Option<Self>> {
+        let mut select = db.prepare_cached(
+            "SELECT claimed_at, lease_expires_at, finished_at, served, share, claim.number, size, base, inline
+             FROM share JOIN claim ON share = share.number WHERE id = ?1 AND claim = ?2",
+        )?;
+        let leased = |row: &Row<'_>| {
+            Ok(Self {
+                share: row.get(4)?,
+                number: row.get(5)?,
+                size: unsigned(row.get(6)?),
+                base: unsigned(row.get(7)?),
+                inline: row.get(8)?,
+                claim: claim(row)?,
+            })
+        };
+        select.query_row(params![id.as_bytes(), digest.0], leased).optional()
+    }
+}
+
+/// The claim that a row begins with.
+fn claim(row: &Row<'_>) -> rusqlite::Result<Claim> {
+    Ok(Claim {
+        claimed_at: Timestamp(row.get(0)?),
+        lease_expires_at: Timestamp(row.get(1)?),
+        finished_at: row.get::<_, Option<i64>>(2)?.map(Timestamp),
+        served: unsigned(row.get(3)?),
+    })
 }
 
 /// How long `network` must wait before it may try another password on the share; `None` where it may.

@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS share (
     opened         INTEGER NOT NULL,
     wrong_proofs   INTEGER NOT NULL,
     held           INTEGER NOT NULL, -- bytes that it occupies or has reserved
-    free_at        INTEGER,          -- not before this are they freed; NULL once they are
+    free_at        INTEGER,          -- when to look whether they may be freed; NULL once they are
     freed_at       INTEGER
 );
 CREATE INDEX IF NOT EXISTS share_due ON share (free_at) WHERE free_at IS NOT NULL;

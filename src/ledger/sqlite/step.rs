@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::record::{Record, count_guess, count_wrong, locked};
+use super::record::{Leased, Record, count_guess, count_wrong, locked};
 use super::writer::{Book, Stop};
 use crate::ledger::{Attempt, Error, Lease, Remains};
 use crate::share::{Digest, Ended, ShareId, State, Timestamp};
@@ -83,24 +83,23 @@ pub(super) fn uploaded(db: &Connection, id: &ShareId, token: &Digest, now: Times
     Ok(Record::load(db, id)?.filter(answers).ok_or(Error::Unknown)?)
 }
 
-/// The record whose claim is `claim`, and where that claim stands.
-pub(super) fn leased(db: &Connection, id: &ShareId, claim: &Digest, now: Timestamp) -> Step<(Record, Ended)> {
-    let record = Record::load(db, id)?.ok_or(Error::Unknown)?;
-    let stands = record.claim(claim).ok_or(Error::Unknown)?.1.state(now);
-    Ok((record, stands))
+/// The claim of a token's digest, and where it stands.
+pub(super) fn leased(db: &Connection, id: &ShareId, claim: &Digest, now: Timestamp) -> Step<(Leased, Ended)> {
+    let leased = Leased::load(db, id, claim)?.ok_or(Error::Unknown)?;
+    let stands = leased.claim.state(now);
+    Ok((leased, stands))
 }
 
-pub(super) fn lease(db: &Connection, record: &Record, claim: &Digest) -> Step<Lease> {
-    let (_, granted) = record.claim(claim).ok_or(Error::Unknown)?;
+pub(super) fn lease(db: &Connection, leased: &Leased) -> Step<Lease> {
     let select = "SELECT manifest FROM payload WHERE share = ?1";
-    let manifest: Vec<u8> = db.prepare_cached(select)?.query_row([record.number], |row| row.get(0))?;
+    let manifest: Vec<u8> = db.prepare_cached(select)?.query_row([leased.share], |row| row.get(0))?;
     Ok(Lease {
-        size: record.history.size,
-        base: record.base,
-        inline: record.inline,
+        size: leased.size,
+        base: leased.base,
+        inline: leased.inline,
         manifest: manifest.into(),
-        lease_expires_at: granted.lease_expires_at,
-        served: granted.served,
+        lease_expires_at: leased.claim.lease_expires_at,
+        served: leased.claim.served,
     })
 }
 
@@ -139,15 +138,25 @@ pub(super) fn make_room(book: &mut Book, more: u64, max_storage: u64) -> Step<()
 /// Lets go of the bytes where nobody may read them any more, and says what is left to free.
 pub(super) fn release(book: &mut Book, id: &ShareId, now: Timestamp) -> Step<Remains> {
     let Some(record) = Record::load(&book.db, id)? else { return Ok(Remains::Nothing) };
-    if record.freed || record.history.free_at(now) > now {
+    let free_at = record.history.free_at(now);
+    if record.free_at.is_none() || free_at > now {
+        look_by(&book.db, &record, free_at)?;
         return Ok(Remains::Nothing);
     }
     if record.inline {
         forget(book, &record, now)?;
         return Ok(Remains::Nothing);
     }
-    book.db.prepare_cached("UPDATE share SET free_at = ?2 WHERE number = ?1")?.execute([record.number, now.0])?;
+    look_by(&book.db, &record, now)?;
     Ok(Remains::Blob)
+}
+
+/// Has the share looked at by `at`, where it would be later.
+pub(super) fn look_by(db: &Connection, record: &Record, at: Timestamp) -> Step<()> {
+    if record.free_at.is_some_and(|planned| at < planned) {
+        db.prepare_cached("UPDATE share SET free_at = ?2 WHERE number = ?1")?.execute([record.number, at.0])?;
+    }
+    Ok(())
 }
 
 /// The share occupies nothing any more.
