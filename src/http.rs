@@ -3,6 +3,7 @@
 //! A handler parses, calls the store and maps the answer; status codes are chosen in `error` alone. Nothing below this room
 //! knows of it.
 
+mod around;
 mod assets;
 mod bytes;
 mod claims;
@@ -23,19 +24,15 @@ mod wait;
 mod whole;
 
 use std::ops::Deref;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, StatusCode};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get, options, post, put};
-use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tower_http::set_header::SetResponseHeaderLayer;
 
+use self::around::Around;
 use self::error::Error;
 use crate::config::Config;
 use crate::share::Network;
@@ -86,26 +83,7 @@ impl App {
 
 /// All routes of the server.
 pub fn routes(app: App) -> Router {
-    let around = from_fn_with_state(app.clone(), around);
-    addresses().layer(around).with_state(app)
-}
-
-/// Around each handler, from the inside out: a panic and other errors get their form, headers are set, the request is counted and
-/// logged. One layer for all of it: the router clones and boxes each for every request.
-async fn around(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let seen = observe::Seen::of(&request);
-    let asker = error::Asker::of(&request);
-    DefaultBodyLimit::max(64 * 1024).apply(&mut request);
-    let response = match policy::foreign(&request) {
-        Some(refused) => refused.into_response(),
-        None => {
-            let answered = AssertUnwindSafe(next.run(pace::limit(request))).catch_unwind().await;
-            // The panic hook has already written where it was.
-            answered.unwrap_or_else(|_| Error::Internal.into_response())
-        }
-    };
-    let response = error::render(&app, &asker, response);
-    seen.answered(app, policy::headers(response))
+    addresses().layer(Around(app.clone())).with_state(app)
 }
 
 /// The route table.

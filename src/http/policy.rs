@@ -44,11 +44,14 @@ pub(super) fn headers(mut response: Response) -> Response {
 }
 
 /// Refuses what another site's page sends here to change something.
-pub(super) fn foreign(request: &Request) -> Option<Error> {
+///
+/// # Errors
+/// [`Error::CrossSite`].
+pub(super) fn admit(request: &Request) -> Result<(), Error> {
     let foreign = request.headers().get("sec-fetch-site").is_some_and(|site| site == "cross-site");
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let shared = request.method() == Method::POST && request.uri().path() == "/share-target";
-    (foreign && changes && !shared).then_some(Error::CrossSite)
+    if foreign && changes && !shared { Err(Error::CrossSite) } else { Ok(()) }
 }
 
 /// What a phone shares without the service worker's help would be plaintext: it is not read.
