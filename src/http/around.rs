@@ -69,3 +69,40 @@ where
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::{Body, to_bytes};
+    use axum::routing::get;
+    use clap::{Args, Command, FromArgMatches};
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::blobs::files::Files;
+    use crate::config::Config;
+    use crate::ledger::sqlite::Sqlite;
+    use crate::store::{Limits, Store};
+
+    fn app(folder: &tempfile::TempDir) -> App {
+        let config = Config::augment_args(Command::new("test")).get_matches_from(["test"]);
+        let config = Config::from_arg_matches(&config).unwrap();
+        let ledger = Sqlite::open(folder.path(), None).unwrap();
+        let limits = Limits { max_size: 1, lease: config.lease, upload_window: config.upload_window };
+        let store = Store::new(Box::new(ledger), Box::new(Files::open(folder.path()).unwrap()), limits);
+        App::new(store, config, CancellationToken::new())
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_is_an_error_like_others() {
+        async fn panics() -> &'static str {
+            panic!("on purpose");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let mut router: Router = Router::new().route("/api/", get(panics)).layer(Around(app(&folder)));
+        let answer = router.call(Request::get("/api/").body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!((answer.status().as_u16(), &answer.headers()["cache-control"]), (500, &"no-store".parse().unwrap()));
+        let body = to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+        assert!(String::from_utf8_lossy(&body).contains(r#""code":"internal""#), "{body:?}");
+    }
+}
