@@ -1,10 +1,13 @@
 //! The embedded ledger: SQLite in WAL mode with `synchronous=FULL`, one writing thread, group commit.
 
+mod claims;
 mod crowd;
+mod ends;
 mod lost;
 mod publish;
 mod record;
 mod step;
+mod uploads;
 mod writer;
 
 use std::path::Path;
@@ -15,13 +18,10 @@ use anyhow::{Context, bail};
 use async_trait::async_trait;
 use bytes::Bytes;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension};
 
-use self::record::{Leased, Record, locked};
-use self::step::{
-    Step, admitted, counted, forget, give_up, hold, lease, leased, look_by, millis, owned, release, signed, uploaded,
-    waiting,
-};
+use self::record::{Record, locked};
+use self::step::{Step, counted, owned, uploaded, waiting};
 use self::writer::{Book, Stop, Writer};
 use super::{
     Advance, Attempt, Charge, ClaimRequest, Error, Grant, Lease, Ledger, NewUpload, Publish, Remains, Result, Revoker,
@@ -29,8 +29,6 @@ use super::{
 };
 use crate::share::{Digest, Ended, History, Network, RECEIPT_KEPT, ShareId, State, Timestamp, random};
 
-/// Shares a sweep looks at.
-const SWEPT_AT_ONCE: usize = 100;
 /// What `schema.sql` makes.
 const SCHEMA: u32 = 2;
 
@@ -107,13 +105,7 @@ impl Sqlite {
 impl Ledger for Sqlite {
     async fn begin(&self, upload: &NewUpload, now: Timestamp) -> Result<()> {
         let (upload, max_storage) = (*upload, self.max_storage);
-        self.writer
-            .run(move |book| match Record::load(&book.db, &upload.id)? {
-                Some(record) if record.token == upload.token => Ok(()),
-                Some(_) => Err(Error::Unknown.into()),
-                None => publish::begin(book, &upload, upload.length.unwrap_or(0), max_storage, now),
-            })
-            .await
+        self.writer.run(move |book| uploads::begin(book, &upload, max_storage, now)).await
     }
 
     async fn upload(&self, id: &ShareId, token: &Digest, now: Timestamp) -> Result<Upload> {
@@ -122,44 +114,12 @@ impl Ledger for Sqlite {
 
     async fn declare(&self, id: &ShareId, token: &Digest, length: u64, now: Timestamp) -> Result<()> {
         let (id, token, max_storage) = (*id, *token, self.max_storage);
-        let declare = move |book: &mut Book| {
-            let record = uploaded(&book.db, &id, &token, now)?;
-            match record.upload.length {
-                Some(known) if known == length => return Ok(()),
-                None if record.upload.offset <= length => {}
-                _ => return Err(Error::Conflict(record.upload.offset).into()),
-            }
-            hold(book, &record, record.held.max(length), max_storage)?;
-            let update = "UPDATE share SET length = ?2 WHERE number = ?1";
-            book.db.prepare_cached(update)?.execute([record.number, signed(length)])?;
-            Ok(())
-        };
-        self.writer.run(declare).await
+        self.writer.run(move |book| uploads::declare(book, &id, &token, length, max_storage, now)).await
     }
 
     async fn advance(&self, step: &Advance, now: Timestamp) -> Result<()> {
         let (step, max_storage) = (*step, self.max_storage);
-        let advance = move |book: &mut Book| {
-            let record = uploaded(&book.db, &step.id, &step.token, now)?;
-            let at = record.upload.offset;
-            let writer = step.writer.cast_signed();
-            if at != step.from && (at != step.to || record.writer != writer) {
-                return Err(Error::Conflict(at).into());
-            }
-            if step.to != at && record.upload.expires_at.is_some() {
-                return Err(Error::Published.into());
-            }
-            if record.upload.length.is_some_and(|length| record.resumable && step.to > length) {
-                return Err(Error::Conflict(at).into());
-            }
-            hold(book, &record, record.held.max(step.to), max_storage)?;
-            let window = step.window_ends_at.unwrap_or(record.upload.window_ends_at).0;
-            let update =
-                "UPDATE share SET position = ?2, writer = ?3, window_ends_at = ?4, free_at = ?4 WHERE number = ?1";
-            book.db.prepare_cached(update)?.execute([record.number, signed(step.to), writer, window])?;
-            Ok(())
-        };
-        self.writer.run(advance).await
+        self.writer.run(move |book| uploads::advance(book, &step, max_storage, now)).await
     }
 
     async fn publish(&self, publish: &Publish, now: Timestamp) -> Result<Timestamp> {
@@ -169,15 +129,7 @@ impl Ledger for Sqlite {
 
     async fn abandon(&self, id: &ShareId, token: &Digest, now: Timestamp) -> Result<Remains> {
         let (id, token) = (*id, *token);
-        let abandon = move |book: &mut Book| {
-            let record = Record::load(&book.db, &id)?.filter(|record| record.token == token).ok_or(Error::Unknown)?;
-            if record.upload.expires_at.is_some() {
-                return Err(Error::Published.into());
-            }
-            give_up(book, &record, now)?;
-            release(book, &id, now)
-        };
-        self.writer.run(abandon).await
+        self.writer.run(move |book| uploads::abandon(book, &id, &token, now)).await
     }
 
     async fn peek(&self, id: &ShareId, attempt: Option<&Attempt>, now: Timestamp) -> Result<Share> {
@@ -227,125 +179,27 @@ impl Ledger for Sqlite {
 
     async fn claim(&self, id: &ShareId, request: &ClaimRequest, now: Timestamp) -> Result<Grant> {
         let (id, request) = (*id, *request);
-        let claim = move |book: &mut Book| {
-            let record = Record::load(&book.db, &id)?.ok_or(Error::Unknown)?;
-            if let Some(leased) = record.leased(&request.claim) {
-                return match leased.claim.state(now) {
-                    Ended { state: State::Claimed, .. } => {
-                        Ok(Grant { lease: lease(&book.db, &leased)?, repeated: true })
-                    }
-                    ended => Err(Error::Ended(ended).into()),
-                };
-            }
-            let mut record = admitted(&book.db, record, Some(&request.attempt), now)
-                .map_err(|refused| counted(&book.db, &id, &request.attempt, refused, now))?;
-            let granted = crate::share::Claim {
-                claimed_at: now,
-                lease_expires_at: request.lease_expires_at,
-                finished_at: None,
-                served: 0,
-            };
-            book.db
-                .prepare_cached(
-                    "INSERT INTO claim (share, number, claim, claimed_at, lease_expires_at, served) VALUES (?1, ?2, ?3, ?4, ?5, 0)",
-                )?
-                .execute(params![
-                    record.number,
-                    record.claims.len() as i64,
-                    request.claim.0,
-                    now.0,
-                    request.lease_expires_at.0
-                ])?;
-            record.claims.push(request.claim);
-            record.history.claims.push(granted);
-            look_by(&book.db, &record, record.history.free_at(now))?;
-            let leased = record.leased(&request.claim).ok_or(Error::Unknown)?;
-            Ok(Grant { lease: lease(&book.db, &leased)?, repeated: false })
-        };
-        self.writer.run(claim).await
+        self.writer.run(move |book| claims::claim(book, &id, &request, now)).await
     }
 
     async fn lease(&self, id: &ShareId, claim: &Digest, now: Timestamp) -> Result<Lease> {
         let (id, claim) = (*id, *claim);
-        let look = move |db: &Connection| {
-            let (leased, stands) = leased(db, &id, &claim, now)?;
-            if stands.state != State::Claimed {
-                return Err(Error::Ended(stands).into());
-            }
-            lease(db, &leased)
-        };
-        self.read_counted(look).await
+        self.read_counted(move |db| claims::lease(db, &id, &claim, now)).await
     }
 
     async fn charge(&self, id: &ShareId, claim: &Digest, charge: &Charge, now: Timestamp) -> Result<Option<Bytes>> {
         let (id, claim, charge) = (*id, *claim, *charge);
-        let transition = move |book: &mut Book| {
-            let (Leased { share, number, inline, claim, .. }, stands) = leased(&book.db, &id, &claim, now)?;
-            if stands.state != State::Claimed {
-                return Err(Error::Ended(stands).into());
-            }
-            let served = claim.served.saturating_add_signed(charge.bytes);
-            if charge.bytes > 0 && served > charge.limit {
-                return Err(Error::BudgetSpent.into());
-            }
-            book.db
-                .prepare_cached("UPDATE claim SET served = ?3, lease_expires_at = ?4 WHERE share = ?1 AND number = ?2")?
-                .execute([share, number, signed(served), charge.lease_expires_at.0])?;
-            // `free_at` is when to look again, so that a lease that moves on need not move it too.
-            if charge.lease_expires_at < claim.lease_expires_at {
-                book.db
-                    .prepare_cached("UPDATE share SET free_at = min(free_at, ?2) WHERE number = ?1")?
-                    .execute([share, charge.lease_expires_at.0])?;
-            }
-            if !inline || charge.bytes < 0 {
-                return Ok(None);
-            }
-            let mut select = book.db.prepare_cached("SELECT content FROM payload WHERE share = ?1")?;
-            Ok(Some(Bytes::from(select.query_row([share], |row| row.get::<_, Vec<u8>>(0))?)))
-        };
-        self.writer.run_ahead(transition).await
+        self.writer.run_ahead(move |book| claims::charge(book, &id, &claim, &charge, now)).await
     }
 
     async fn finish(&self, id: &ShareId, claim: &Digest, now: Timestamp) -> Result<Remains> {
         let (id, claim) = (*id, *claim);
-        let finish = move |book: &mut Book| {
-            let (leased, stands) = leased(&book.db, &id, &claim, now)?;
-            match stands.state {
-                State::Claimed => {}
-                State::Finished => return release(book, &id, now),
-                _ => return Err(Error::Ended(stands).into()),
-            }
-            let update = "UPDATE claim SET finished_at = ?3 WHERE share = ?1 AND number = ?2";
-            book.db.prepare_cached(update)?.execute([leased.share, leased.number, now.0])?;
-            release(book, &id, now)
-        };
-        self.writer.run(finish).await
+        self.writer.run(move |book| claims::finish(book, &id, &claim, now)).await
     }
 
     async fn revoke(&self, id: &ShareId, by: Revoker, now: Timestamp) -> Result<Remains> {
         let id = *id;
-        let revoke = move |book: &mut Book| {
-            let record = match by {
-                Revoker::Owner(owner) => owned(&book.db, &id, &owner)?,
-                Revoker::Operator => Record::load(&book.db, &id)?.ok_or(Error::Unknown)?,
-            };
-            let spent = record.claims.len() >= record.history.downloads as usize;
-            match (by, record.history.state(now).state) {
-                (Revoker::Owner(_), _) if spent => return Err(Error::Claimed.into()),
-                (_, State::Uploading | State::Abandoned) => give_up(book, &record, now)?,
-                (_, State::Ready) => {
-                    let update = "UPDATE share SET revoked_at = ?2 WHERE number = ?1";
-                    book.db.prepare_cached(update)?.execute([record.number, now.0])?;
-                }
-                _ => {}
-            }
-            if matches!(by, Revoker::Operator) {
-                let update = "UPDATE claim SET lease_expires_at = min(lease_expires_at, ?2) WHERE share = ?1 AND finished_at IS NULL";
-                book.db.prepare_cached(update)?.execute([record.number, now.0])?;
-            }
-            release(book, &id, now)
-        };
-        self.writer.run(revoke).await
+        self.writer.run(move |book| ends::revoke(book, &id, by, now)).await
     }
 
     async fn receipt(&self, id: &ShareId, owner: &Digest, now: Timestamp) -> Result<History> {
@@ -371,37 +225,9 @@ impl Ledger for Sqlite {
     }
 
     async fn due(&self, now: Timestamp) -> Result<Vec<(ShareId, Ended)>> {
-        let look = move |book: &mut Book| {
-            let old = now.0 - millis(RECEIPT_KEPT);
-            for delete in [
-                "DELETE FROM claim WHERE share IN (SELECT number FROM share WHERE freed_at < ?1)",
-                "DELETE FROM guess WHERE id IN (SELECT id FROM share WHERE freed_at < ?1)",
-                "DELETE FROM share WHERE freed_at < ?1",
-            ] {
-                book.db.execute(delete, [old])?;
-            }
-            let ids: Vec<[u8; 16]> = book
-                .db
-                .prepare_cached("SELECT id FROM share WHERE free_at <= ?1 LIMIT ?2")?
-                .query_map([now.0, SWEPT_AT_ONCE as i64], |row| row.get(0))?
-                .collect::<rusqlite::Result<_>>()?;
-            let more = ids.len() == SWEPT_AT_ONCE;
-            let mut due = Vec::new();
-            for id in ids.into_iter().map(ShareId::from_bytes) {
-                let Some(record) = Record::load(&book.db, &id)? else { continue };
-                let free_at = record.history.free_at(now);
-                if free_at <= now {
-                    due.push((id, record.history.state(now)));
-                } else {
-                    let update = "UPDATE share SET free_at = ?2 WHERE number = ?1";
-                    book.db.prepare_cached(update)?.execute([record.number, free_at.0])?;
-                }
-            }
-            Ok((due, more))
-        };
         // Where all are to be looked at again later, those behind them are not to wait for it.
         loop {
-            let (due, more) = self.writer.run(look).await?;
+            let (due, more) = self.writer.run(move |book| ends::due(book, now)).await?;
             if !due.is_empty() || !more {
                 return Ok(due);
             }
@@ -410,14 +236,7 @@ impl Ledger for Sqlite {
 
     async fn freed(&self, id: &ShareId, now: Timestamp) -> Result<bool> {
         let id = *id;
-        let freed = move |book: &mut Book| match Record::load(&book.db, &id)? {
-            Some(record) if record.free_at.is_some() && record.history.free_at(now) <= now => {
-                forget(book, &record, now)?;
-                Ok(true)
-            }
-            _ => Ok(false),
-        };
-        self.writer.run(freed).await
+        self.writer.run(move |book| ends::freed(book, &id, now)).await
     }
 
     async fn outstanding(&self) -> Result<u64> {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::record::{Leased, Record, count_guess, count_wrong, locked};
+use super::record::{Record, count_guess, count_wrong, locked};
 use super::writer::{Book, Stop};
-use crate::ledger::{Attempt, Error, Lease, Remains};
-use crate::share::{Digest, Ended, ShareId, State, Timestamp};
+use crate::ledger::{Attempt, Error};
+use crate::share::{Digest, ShareId, State, Timestamp};
 
 /// What a step gives, or why its transition stops.
 pub(super) type Step<T> = std::result::Result<T, Stop>;
@@ -83,34 +83,6 @@ pub(super) fn uploaded(db: &Connection, id: &ShareId, token: &Digest, now: Times
     Ok(Record::load(db, id)?.filter(answers).ok_or(Error::Unknown)?)
 }
 
-/// The claim of a token's digest, and where it stands.
-pub(super) fn leased(db: &Connection, id: &ShareId, claim: &Digest, now: Timestamp) -> Step<(Leased, Ended)> {
-    let leased = Leased::load(db, id, claim)?.ok_or(Error::Unknown)?;
-    let stands = leased.claim.state(now);
-    Ok((leased, stands))
-}
-
-pub(super) fn lease(db: &Connection, leased: &Leased) -> Step<Lease> {
-    let select = "SELECT manifest FROM payload WHERE share = ?1";
-    let manifest: Vec<u8> = db.prepare_cached(select)?.query_row([leased.share], |row| row.get(0))?;
-    Ok(Lease {
-        size: leased.size,
-        base: leased.base,
-        inline: leased.inline,
-        manifest: manifest.into(),
-        lease_expires_at: leased.claim.lease_expires_at,
-        served: leased.claim.served,
-    })
-}
-
-/// Ends an upload: what it had reserved and not yet filled is free for others at once.
-pub(super) fn give_up(book: &mut Book, record: &Record, now: Timestamp) -> Step<()> {
-    hold(book, record, record.held.min(record.upload.offset), u64::MAX)?;
-    let update = "UPDATE share SET abandoned_at = coalesce(abandoned_at, ?2) WHERE number = ?1";
-    book.db.prepare_cached(update)?.execute([record.number, now.0])?;
-    Ok(())
-}
-
 /// Moves what the share occupies to `held` bytes.
 pub(super) fn hold(book: &mut Book, record: &Record, held: u64, max_storage: u64) -> Step<()> {
     make_room(book, held.saturating_sub(record.held), max_storage)?;
@@ -132,40 +104,6 @@ pub(super) fn make_room(book: &mut Book, more: u64, max_storage: u64) -> Step<()
             return Err(Error::Full.into());
         }
     }
-    Ok(())
-}
-
-/// Lets go of the bytes where nobody may read them any more, and says what is left to free.
-pub(super) fn release(book: &mut Book, id: &ShareId, now: Timestamp) -> Step<Remains> {
-    let Some(record) = Record::load(&book.db, id)? else { return Ok(Remains::Nothing) };
-    let free_at = record.history.free_at(now);
-    if record.free_at.is_none() || free_at > now {
-        look_by(&book.db, &record, free_at)?;
-        return Ok(Remains::Nothing);
-    }
-    if record.inline {
-        forget(book, &record, now)?;
-        return Ok(Remains::Nothing);
-    }
-    look_by(&book.db, &record, now)?;
-    Ok(Remains::Blob)
-}
-
-/// Has the share looked at by `at`, where it would be later.
-pub(super) fn look_by(db: &Connection, record: &Record, at: Timestamp) -> Step<()> {
-    if record.free_at.is_some_and(|planned| at < planned) {
-        db.prepare_cached("UPDATE share SET free_at = ?2 WHERE number = ?1")?.execute([record.number, at.0])?;
-    }
-    Ok(())
-}
-
-/// The share occupies nothing any more.
-pub(super) fn forget(book: &mut Book, record: &Record, now: Timestamp) -> Step<()> {
-    book.db.prepare_cached("DELETE FROM payload WHERE share = ?1")?.execute([record.number])?;
-    book.db
-        .prepare_cached("UPDATE share SET held = 0, free_at = NULL, freed_at = ?2 WHERE number = ?1")?
-        .execute([record.number, now.0])?;
-    book.held = book.held.saturating_sub(record.held);
     Ok(())
 }
 
