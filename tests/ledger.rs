@@ -159,6 +159,7 @@ promises! {
         a_lease_that_goes_on_is_not_due
         what_is_revoked_while_leased_is_due_with_the_lease
         the_last_lease_that_runs_keeps_the_bytes_and_no_other
+        a_step_that_is_repeated_later_postpones_no_end
         what_is_due_waits_for_no_lease_that_goes_on
         bytes_are_freed_once_by_any_number_of_sweepers
         a_record_holds_its_blob_until_it_is_freed

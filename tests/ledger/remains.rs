@@ -97,6 +97,15 @@ pub async fn the_last_lease_that_runs_keeps_the_bytes_and_no_other(world: World)
     assert_eq!(due(&*world.there, &sender.id, end).await, Some(Ended { state: State::Finished, at: later }));
 }
 
+pub async fn a_step_that_is_repeated_later_postpones_no_end(world: World) {
+    let mut sender = Sender::new();
+    sender.terms.expires_in = MINUTE;
+    let sender = sender.sends_blob(&*world.here).await;
+    let at = sender.receipt(&*world.here).await.expires_at.expect("published");
+    world.here.advance(&sender.step(1, 0, SIZE + 100), now()).await.unwrap();
+    assert_eq!(due(&*world.there, &sender.id, at).await, Some(Ended { state: State::Expired, at }));
+}
+
 pub async fn what_is_due_waits_for_no_lease_that_goes_on(world: World) {
     let ledger = &*world.here;
     let start = now();
