@@ -11,6 +11,7 @@ mod going;
 mod kept;
 mod limits;
 mod link;
+mod order;
 mod parts;
 mod places;
 mod proxy;
