@@ -6,28 +6,34 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::bulk::{Pair, title};
-use crate::load::{Trip, sealed};
-use crate::process::{Process, in_memory, scratch, waited_for};
+use crate::load::{Trip, sealed, sealed_into};
+use crate::process::{Process, in_memory, scratch, waited_for, warm};
 use crate::servers::binary;
-use crate::table::Report;
+use crate::table::{Report, Row};
 use crate::{MIB, Options};
 
 /// One large file from folder to folder.
 pub(crate) fn command_line(options: &Options, report: &mut Report) {
     let (server, user) = (Process::ours(None), User::new(options.size));
     let (mut limit, mut own) = (Pair::new("a client that seals nothing"), Pair::at_least("command line", 0.8, 0.8));
+    let mut writing = Row::new("the same, into a file");
     let [mut sending, mut receiving] = [const { Vec::new() }; 2];
     for _ in 0..options.runs {
         limit.add(options.size, || sealed(&server, options.size));
+        // What the server keeps, and the file that is received.
+        warm(2 * options.size);
+        let cost = sealed_into(&server, options.size, &user.home.join("sealed"));
+        writing.add(options.size as f64 / cost.seconds / 1e6, cost, options.size as f64 / (1 << 30) as f64);
         let before = waited_for();
         let mut sent = 0.0;
+        warm(2 * options.size);
         own.add(options.size, || user.trip(&server, &mut sent));
         let gib = options.size as f64 / (1 << 30) as f64;
         sending.push((sent - before) / gib);
         receiving.push((waited_for() - sent) / gib);
     }
     report.table(&title(options), "CPU s/GiB", &[&limit.0, &own.0]);
-    report.table(&title(options), "CPU s/GiB", &[&limit.1, &own.1]);
+    report.table(&title(options), "CPU s/GiB", &[&limit.1, &writing, &own.1]);
     report.figure("CPU of send itself", "s/GiB", &sending, None);
     report.figure("CPU of receive itself", "s/GiB", &receiving, None);
 }

@@ -1,6 +1,6 @@
 //! A client that costs as little as one can, and the same whoever answers.
 
-use std::io::{Read, Write};
+use std::io::{Read, Write, sink};
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
 
@@ -108,7 +108,7 @@ impl Client {
         let mut request = head(method, path, headers, body.len() as u64).into_bytes();
         request.extend_from_slice(body);
         self.stream.write_all(&request).expect("the server reads");
-        self.answer(true)
+        self.answer_kept()
     }
 
     /// Sends `range` of a payload as the body; a short one in one write with the head.
@@ -129,13 +129,18 @@ impl Client {
         if length > SHORT {
             body.pieces(range).for_each(|piece| self.stream.write_all(piece).expect("the server reads"));
         }
-        self.answer(true)
+        self.answer_kept()
     }
 
     /// Reads `path` and throws it away; gives its length.
     pub(crate) fn fetch(&mut self, path: &str) -> u64 {
+        self.fetch_into(path, &mut sink())
+    }
+
+    /// Reads `path` and writes it to `body`; gives its length.
+    pub(crate) fn fetch_into(&mut self, path: &str, body: &mut impl Write) -> u64 {
         self.order(head("GET", path, "", 0).as_bytes());
-        self.receive()
+        content_length(&self.answer(body).is(200))
     }
 
     /// Sends a request as it is, without waiting for the answer.
@@ -145,10 +150,16 @@ impl Client {
 
     /// Waits for the answer and throws it away; gives its body's length.
     pub(crate) fn receive(&mut self) -> u64 {
-        content_length(&self.answer(false).is(200))
+        content_length(&self.answer(&mut sink()).is(200))
     }
 
-    fn answer(&mut self, keep: bool) -> Answer {
+    fn answer_kept(&mut self) -> Answer {
+        let mut body = Vec::new();
+        let answer = self.answer(&mut body);
+        Answer { body, ..answer }
+    }
+
+    fn answer(&mut self, body: &mut impl Write) -> Answer {
         let mut filled = 0;
         let end = loop {
             filled += self.read(filled);
@@ -158,14 +169,12 @@ impl Client {
         };
         let head = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
         let status = head.get(9..12).and_then(|code| code.parse().ok()).expect("a status line");
-        let mut answer = Answer { status, head, body: Vec::new() };
+        let answer = Answer { status, head, body: Vec::new() };
         let mut left = content_length(&answer);
         let mut here = end..filled;
         loop {
             left -= here.len() as u64;
-            if keep {
-                answer.body.extend_from_slice(&self.buffer[here]);
-            }
+            body.write_all(&self.buffer[here]).expect("room");
             if left == 0 {
                 return answer;
             }

@@ -1,5 +1,7 @@
 //! The work that is measured, each kind against ours and against the limit.
 
+use std::fs::{self, File};
+use std::path::Path;
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,6 +29,21 @@ pub(crate) fn sealed(server: &Process, size: u64) -> Trip {
     });
     finish(&mut client, &claim);
     Trip { up, down }
+}
+
+/// The way down of [`sealed`], into a new file.
+pub(crate) fn sealed_into(server: &Process, size: u64, path: &Path) -> Cost {
+    let (share, mut client) = (Share::new(size), server.client());
+    let uploaded = share.upload(&mut client);
+    let (claim, down) = server.measure(|| {
+        let claim = uploaded.claim(&mut client);
+        let mut file = File::create(path).expect("a file");
+        share.read_into(&mut client, &claim, &mut file);
+        claim
+    });
+    fs::remove_file(path).expect("our own file");
+    finish(&mut client, &claim);
+    down
 }
 
 /// Sealed and unsealed by the server, as for curl. What it leaves is freed a minute later.

@@ -1,5 +1,7 @@
 //! What the clients of a share do, over one connection.
 
+use std::io::{Write, sink};
+
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use onetimeshare::seal::{File, Keys, Manifest, Sealer, sealed_len};
@@ -77,7 +79,12 @@ impl Share {
 
     /// Reads the whole of a claim, and throws it away.
     pub(crate) fn read(&self, client: &mut Client, claim: &str) {
-        assert_eq!(client.fetch(claim), self.payload.len() - self.manifest as u64);
+        self.read_into(client, claim, &mut sink());
+    }
+
+    /// Reads the whole of a claim, and writes it to `content`.
+    pub(crate) fn read_into(&self, client: &mut Client, claim: &str, content: &mut impl Write) {
+        assert_eq!(client.fetch_into(claim, content), self.payload.len() - self.manifest as u64);
     }
 }
 
