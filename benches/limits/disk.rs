@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::load::cycles;
-use crate::process::{Process, scratch};
+use crate::process::{Process, scratch, spent};
 use crate::table::{Report, Row};
-use crate::{Options, SMALL};
+use crate::{Options, SMALL, shared};
 
 const CLIENTS: [usize; 4] = [1, 8, 32, 128];
 /// Commits of one cycle that must be durable before it goes on: the share, the claim.
 /// `tests/counts.rs` counts them.
-const COMMITS: f64 = 2.0;
+const COMMITS: u32 = 2;
 /// How much slower than the limit it may be.
 const WITHIN: f64 = 1.3;
 /// For how long syncs are measured, each time.
@@ -27,30 +27,35 @@ const TMPFS: i64 = 0x0102_1994;
 /// waits for [`COMMITS`] of them in a cycle, and for its own requests, which take as long as a lone client's in memory. So
 /// many clients come to `clients / (COMMITS × sync + lone cycle)` a second, unless the CPU ends it sooner: never to more
 /// than as many clients do in memory. To come near, all clients would have to be in every batch; one that asks while a sync
-/// runs waits for the rest of that, too.
+/// runs waits for the rest of that, too, and whoever is answered waits for a core. How much of the limit that leaves, threads
+/// show that share syncs and take the CPU as long as server and clients do for a cycle in memory.
 pub(crate) fn disk(options: &Options, report: &mut Report) {
     let root = on_disk();
     println!("\non disk: {}", root.display());
     let (server, in_memory) = (Process::ours_in(&root, None), Process::ours(None));
     for clients in CLIENTS {
         let mut limit = Row::new("what one fdatasync per batch allows");
+        let mut bare = Row::new("threads that work as long");
         let mut own = Row::at_least("embedded, on disk", (100.0 / WITHIN).floor() / 100.0);
         let (mut appended, mut rewritten) = (Vec::new(), Vec::new());
         for _ in 0..options.runs {
             let lone = cycles(&in_memory, 1, SYNCING, SMALL).a_second();
-            let most = cycles(&in_memory, clients, options.time, SMALL).a_second();
+            let before = spent();
+            let most = cycles(&in_memory, clients, options.time, SMALL);
+            let work = Duration::from_secs_f64((spent() - before + most.cost.cpu) / most.count());
             let syncs = Syncs::measure(&root, clients as u64 * SMALL);
             let done = cycles(&server, clients, options.time, SMALL);
             let syncs = syncs.and(Syncs::measure(&root, clients as u64 * SMALL));
-            let cycle = COMMITS * syncs.quickest() + 1.0 / lone;
-            limit.figures.push(most.min(clients as f64 / cycle));
+            bare.figures.push(shared::cycles(&root, clients, (work, COMMITS), SMALL, options.time));
+            let cycle = f64::from(COMMITS) * syncs.quickest() + 1.0 / lone;
+            limit.figures.push(most.a_second().min(clients as f64 / cycle));
             own.add(done.a_second(), done.cost, done.count() / 1e3);
             own.latencies.push(done.latency());
             appended.push(syncs.appended * 1e3);
             rewritten.push(syncs.rewritten * 1e3);
         }
         let clients = if clients == 1 { "1 client".to_owned() } else { format!("{clients} clients") };
-        report.table(&format!("on disk, {clients}, 4 KiB cycles/s"), "CPU ms/cycle", &[&limit, &own]);
+        report.table(&format!("on disk, {clients}, 4 KiB cycles/s"), "CPU ms/cycle", &[&limit, &bare, &own]);
         report.figure(&format!("  fdatasync of a batch of {clients}, appended"), "ms", &appended, None);
         report.figure(&format!("  fdatasync of a batch of {clients}, over what was there"), "ms", &rewritten, None);
     }

@@ -16,6 +16,7 @@ mod page;
 mod process;
 mod servers;
 mod share;
+mod shared;
 mod table;
 
 use std::env;

@@ -112,6 +112,11 @@ fn cpu(pid: u32) -> f64 {
     ticks(&pid.to_string(), 11)
 }
 
+/// CPU seconds of this process.
+pub(crate) fn spent() -> f64 {
+    ticks("self", 11)
+}
+
 /// CPU seconds of all processes that this one has waited for.
 pub(crate) fn waited_for() -> f64 {
     ticks("self", 13)
