@@ -21,7 +21,6 @@ mod status;
 mod uploads;
 pub mod views;
 mod wait;
-mod whole;
 
 use std::ops::Deref;
 use std::sync::Arc;

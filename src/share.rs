@@ -371,6 +371,18 @@ impl History {
         last(State::Claimed).or_else(|| last(State::Finished)).or_else(|| last(State::Lapsed))
     }
 
+    /// When it ended for good: it waits for nobody, and its last lease is over. `None` while it runs.
+    pub fn ended_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let Ended { state, at } = self.state(now);
+        if matches!(state, State::Uploading | State::Ready | State::Claimed) {
+            return None;
+        }
+        let spent = self.claims.len() >= self.downloads as usize;
+        let waited_until = self.revoked_at.or(self.expires_at).filter(|_| !spent);
+        let leases = self.claims.iter().map(|claim| claim.finished_at.unwrap_or(claim.lease_expires_at));
+        leases.chain(waited_until).max().or(Some(at))
+    }
+
     /// When the share's bytes may be freed, as things stand.
     pub fn free_at(&self, now: Timestamp) -> Timestamp {
         let Some(expires_at) = self.expires_at else {

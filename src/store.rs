@@ -7,6 +7,7 @@ mod metered;
 mod sealing;
 mod sweeper;
 mod unsealing;
+mod whole;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -20,6 +21,7 @@ pub use metered::{Metered, Settle};
 pub use sealing::{Sealing, Settled};
 pub use sweeper::Sweeper;
 pub use unsealing::{unsealed, with_checksums};
+pub(crate) use whole::whole;
 
 use crate::blobs::{self, Blobs};
 use crate::ledger::{self, ClaimRequest, Grant, Lease, Ledger, NewUpload, Publish, Remains, Revoker, Upload};

@@ -122,6 +122,7 @@ promises! {
         a_running_lease_outlives_revocation_and_expiry
         only_the_owner_revokes
         a_revoked_upload_is_abandoned
+        an_upload_that_ended_can_not_be_ended_again
         revoking_what_expired_changes_nothing
         the_operator_ends_running_leases_too
         the_operator_ends_what_waits_and_what_is_uploading
@@ -159,6 +160,7 @@ promises! {
         a_lease_that_goes_on_is_not_due
         what_is_revoked_while_leased_is_due_with_the_lease
         the_last_lease_that_runs_keeps_the_bytes_and_no_other
+        what_a_clock_ahead_has_swept_stays_gone_once_it_is_set_right
         a_step_that_is_repeated_later_postpones_no_end
         what_is_due_waits_for_no_lease_that_goes_on
         bytes_are_freed_once_by_any_number_of_sweepers
@@ -172,6 +174,7 @@ promises! {
         a_receipt_tells_what_happened
         a_receipt_is_the_owners
         a_receipt_is_kept_seven_days_past_the_end
+        of_several_downloads_the_last_end_counts
         a_look_at_the_page_is_counted
         visits_of_the_status_page_are_counted
         a_ledger_keeps_its_name

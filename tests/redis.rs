@@ -441,6 +441,29 @@ async fn bytes_that_lie_elsewhere_take_no_room_and_are_summed_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_yet_acknowledged_is_due_all_the_same() {
+    let server = RedisServer::start(&[]);
+    let ledger = async |acks| RedisLedger::new(connect(&Settings { acks, ..server.settings() }).await.unwrap());
+    let (alone, lacking) = (ledger(0).await, ledger(1).await);
+    let [revoked, claimed, finished] = [(); 3].map(|()| Sender::new());
+    let now = now();
+    for sender in [&revoked, &claimed, &finished] {
+        sender.sends_blob(&alone).await;
+    }
+    let claim = finished.claimed(&alone, now).await;
+    let lacks = Error::Unacknowledged { by: 0, of: 1 };
+    assert_eq!(lacking.revoke(&revoked.id, Revoker::Owner(revoked.owner), now).await, Err(lacks.clone()));
+    assert_eq!(claimed.claim(&lacking, digest(), now).await, Err(lacks.clone()));
+    assert_eq!(lacking.finish(&finished.id, &claim, now).await, Err(lacks));
+    for (at, expected) in [(now, vec![&revoked, &finished]), (now.after(LEASE), vec![&revoked, &claimed, &finished])] {
+        let due = alone.due(at).await.unwrap();
+        let is_due = |sender: &Sender| due.iter().any(|(id, _)| *id == sender.id);
+        assert_eq!(due.len(), expected.len());
+        assert!(expected.into_iter().all(is_due), "{due:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_master_without_its_replicas_confirms_nothing_of_bytes_that_lie_elsewhere() {
     let server = RedisServer::start(&[]);
     let ledger = async |has_blobs, acks| {

@@ -14,6 +14,7 @@ use tower_service::Service;
 use super::error::{self, Asker, Error};
 use super::observe::Seen;
 use super::{App, pace, policy};
+use crate::store::whole;
 
 /// Bytes of a body that a handler takes whole.
 const BODY: usize = 64 * 1024;
@@ -54,14 +55,13 @@ where
         let (app, seen, asker) = (self.app.clone(), Seen::of(&request), Asker::of(&request));
         DefaultBodyLimit::max(BODY).apply(&mut request);
         let request = pace::limit(request);
+        let changes = !request.method().is_safe();
         let answer = policy::admit(&request).map(|()| self.handler.call(request));
         Box::pin(async move {
             let response = match answer {
-                Ok(answer) => match AssertUnwindSafe(answer).catch_unwind().await {
-                    Ok(Ok(response)) => response,
-                    // The panic hook has already written where it was.
-                    Err(_) => Error::Internal.into_response(),
-                },
+                // Where the client hangs up, what it asked to be changed is changed all the same, and to its end.
+                Ok(answer) if changes => caught(whole(answer)).await,
+                Ok(answer) => caught(answer).await,
                 Err(refused) => refused.into_response(),
             };
             let response = policy::headers(error::render(&app, &asker, response));
@@ -70,12 +70,24 @@ where
     }
 }
 
+async fn caught(answer: impl Future<Output = Result<Response, Infallible>>) -> Response {
+    match AssertUnwindSafe(answer).catch_unwind().await {
+        Ok(Ok(response)) => response,
+        // The panic hook has already written where it was.
+        Err(_) => Error::Internal.into_response(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use axum::Router;
     use axum::body::{Body, to_bytes};
-    use axum::routing::get;
+    use axum::http::Method;
+    use axum::routing::{any, get};
     use clap::{Args, Command, FromArgMatches};
+    use tokio::sync::oneshot;
     use tokio_util::sync::CancellationToken;
 
     use super::*;
@@ -104,5 +116,30 @@ mod tests {
         assert_eq!((answer.status().as_u16(), &answer.headers()["cache-control"]), (500, &"no-store".parse().unwrap()));
         let body = to_bytes(answer.into_body(), 1 << 20).await.unwrap();
         assert!(String::from_utf8_lossy(&body).contains(r#""code":"internal""#), "{body:?}");
+    }
+
+    #[tokio::test]
+    async fn a_change_comes_to_its_end_although_its_client_hangs_up() {
+        for (method, ends) in [(Method::DELETE, true), (Method::POST, true), (Method::GET, false)] {
+            let (begun, begins) = oneshot::channel();
+            let (go_on, goes_on) = oneshot::channel::<()>();
+            let (done, is_done) = oneshot::channel();
+            let parts = Arc::new(Mutex::new(Some((begun, goes_on, done))));
+            let handler = move || async move {
+                let (begun, goes_on, done) = parts.lock().unwrap().take().unwrap();
+                let _ = begun.send(());
+                let _ = goes_on.await;
+                let _ = done.send(());
+            };
+            let folder = tempfile::tempdir().unwrap();
+            let mut router: Router = Router::new().route("/", any(handler)).layer(Around(app(&folder)));
+            let request = Request::builder().method(method.clone()).uri("/").body(Body::empty()).unwrap();
+            let waiting = tokio::spawn(router.call(request));
+            begins.await.unwrap();
+            waiting.abort();
+            assert!(waiting.await.unwrap_err().is_cancelled());
+            let _ = go_on.send(());
+            assert_eq!(is_done.await.is_ok(), ends, "{method}");
+        }
     }
 }

@@ -16,7 +16,6 @@ use serde::Serialize;
 use super::client::{Client, lang};
 use super::error::{Error, accepts};
 use super::options::Options;
-use super::whole::whole;
 use super::{App, pace, views};
 use crate::names;
 use crate::seal::Kind;
@@ -80,28 +79,24 @@ pub(super) async fn upload(
     let options = Options::of(&query, &headers, &app)?;
     app.admit_upload(&client.network)?;
     let answer = Answer { app: app.clone(), client, headers };
-    // Runs on where the connection breaks, so that what came is freed at once.
-    let sent = async move {
-        let mut sender = Sender::start(&app, &options, content_length(&answer.headers)).await?;
-        let sent = async {
-            if let Some(text) = &options.text {
-                sender.text(text.clone().into()).await?;
-                return Ok(sender.sealing.finish(options.settled(&app)).await?);
-            }
-            let media_type = answer.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-            sender.sealing.file(names::safe_path(&name), media_type.unwrap_or(UNTYPED).to_owned(), None)?;
-            let mut body = body.into_data_stream();
-            while let Some(piece) = body.next().await {
-                let piece = piece.map_err(|error| pace::broken(&error))?;
-                app.store.metrics.received.inc_by(piece.len() as u64);
-                sender.sealing.write(piece).await?;
-            }
-            Ok(sender.sealing.finish(options.settled(&app)).await?)
+    let mut sender = Sender::start(&app, &options, content_length(&answer.headers)).await?;
+    let sent = async {
+        if let Some(text) = &options.text {
+            sender.text(text.clone().into()).await?;
+            return Ok(sender.sealing.finish(options.settled(&app)).await?);
         }
-        .await;
-        sender.end(sent, &options, &answer).await
-    };
-    whole(sent).await
+        let media_type = answer.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        sender.sealing.file(names::safe_path(&name), media_type.unwrap_or(UNTYPED).to_owned(), None)?;
+        let mut body = body.into_data_stream();
+        while let Some(piece) = body.next().await {
+            let piece = piece.map_err(|error| pace::broken(&error))?;
+            app.store.metrics.received.inc_by(piece.len() as u64);
+            sender.sealing.write(piece).await?;
+        }
+        Ok(sender.sealing.finish(options.settled(&app)).await?)
+    }
+    .await;
+    sender.end(sent, &options, &answer).await
 }
 
 /// One plain upload and the tokens that its sender gets.

@@ -14,7 +14,6 @@ use self::metadata::Metadata;
 use super::App;
 use super::client::{Client, named, share_id};
 use super::error::{Error, TUS_VERSION};
-use super::whole::whole;
 use crate::ledger::{self, NewUpload, Publish, Upload};
 use crate::seal::MANIFEST_MAX;
 use crate::share::{Digest, INLINE_MAX, ShareId, Timestamp, Token};
@@ -229,29 +228,25 @@ struct Turn {
     created: bool,
 }
 
-/// Takes the body's bytes. Runs on where the connection breaks, so that what came is recorded. Gives the offset reached.
+/// Takes the body's bytes. Where the connection breaks, what came is recorded. Gives the offset reached.
 async fn receive(app: &App, turn: Turn, checksum: Option<Checksum>, body: Body) -> Result<u64, Error> {
-    let app = app.clone();
-    let taken = async move {
-        let Turn { id, token, upload, created } = turn;
-        let mut incoming = Incoming::resume(&app.store, id, token, &upload).await?;
-        let result = take(&app, &mut incoming, checksum, body).await;
-        let Err(error) = &result else { return result };
-        let reached = incoming.stop().await;
-        let hopeless = match error {
-            // What does not fit now is not kept in the way of others.
-            Error::Store(store::Error::Ledger(ledger::Error::Full)) => true,
-            Error::Store(store::Error::TooLarge) => upload.length.is_none(),
-            _ => created,
-        };
-        if hopeless {
-            let _ = app.store.abandon(&id, &token).await;
-        }
-        // It may have ended while its bytes still came.
-        app.store.forsake(&id, reached).await;
-        result
+    let Turn { id, token, upload, created } = turn;
+    let mut incoming = Incoming::resume(&app.store, id, token, &upload).await?;
+    let result = take(app, &mut incoming, checksum, body).await;
+    let Err(error) = &result else { return result };
+    let reached = incoming.stop().await;
+    let hopeless = match error {
+        // What does not fit now is not kept in the way of others.
+        Error::Store(store::Error::Ledger(ledger::Error::Full)) => true,
+        Error::Store(store::Error::TooLarge) => upload.length.is_none(),
+        _ => created,
     };
-    whole(taken).await
+    if hopeless {
+        let _ = app.store.abandon(&id, &token).await;
+    }
+    // It may have ended while its bytes still came.
+    app.store.forsake(&id, reached).await;
+    result
 }
 
 async fn take(app: &App, incoming: &mut Incoming, mut checksum: Option<Checksum>, body: Body) -> Result<u64, Error> {

@@ -62,12 +62,19 @@ impl RedisLedger {
     /// Runs a transition that a client is told of only once enough replicas have it. That the share has ended is told no sooner:
     /// who hears that never asks again, and what ended it may be what a failover takes back.
     async fn run_acknowledged(&self, verifier: Option<&Digest>, call: Call<'_>, now: Timestamp) -> Result<Reply> {
+        let (reply, acknowledged) = self.decide(verifier, call, now).await?;
+        acknowledged.map(|()| reply)
+    }
+
+    /// As [`RedisLedger::run_acknowledged`], for a transition that more must follow, whether enough replicas have it or not: they
+    /// will have it.
+    async fn decide(&self, verifier: Option<&Digest>, call: Call<'_>, now: Timestamp) -> Result<(Reply, Result<()>)> {
         let (answer, acknowledged) = self.redis.run_acknowledged(&call).await?;
-        let reply = Reply::of(answer, now, verifier);
-        if matches!(reply, Ok(_) | Err(Error::Ended(_))) {
-            acknowledged?;
+        match Reply::of(answer, now, verifier) {
+            Ok(reply) => Ok((reply, acknowledged.map_err(Error::from))),
+            Err(Error::Ended(ended)) => Err(acknowledged.map_or_else(Error::from, |()| Error::Ended(ended))),
+            Err(error) => Err(error),
         }
-        reply
     }
 
     /// Before somebody is told that a share was published or revoked whom its replicas kept from being told so then.
@@ -242,13 +249,14 @@ impl Ledger for RedisLedger {
         let call = self.scripts.claim.call(&names, 256).arg(now.0).arg(&claim.0[..]);
         let call = call.arg(&attempt.verifier.0[..]).arg(&network(&attempt.network)[..]);
         let call = call.arg(lease_expires_at.0).arg(kept_for()).arg(&LIMITS);
-        let mut reply = self.run_acknowledged(Some(&attempt.verifier), call, now).await?;
+        let (mut reply, acknowledged) = self.decide(Some(&attempt.verifier), call, now).await?;
         let repeated = reply.flag()?;
         let (size, base, blob, manifest) = (reply.number()?, reply.number()?, reply.flag()?, reply.bytes()?);
         let (lease_expires_at, served) = (reply.time()?, reply.number()?);
         if blob {
             self.look_at(id, lease_expires_at).await?;
         }
+        acknowledged?;
         Ok(Grant { lease: Lease { size, base, inline: !blob, manifest, lease_expires_at, served }, repeated })
     }
 
@@ -298,10 +306,10 @@ impl Ledger for RedisLedger {
         let keys = self.keys(id);
         let call = self.scripts.finish.call(&[&keys.receipt(), &keys.lease(claim)], 128).arg(now.0);
         let call = call.arg(&claim.0[..]).arg(now.after(RECEIPT_KEPT).0);
-        let mut reply = self.run_acknowledged(None, call, now).await?;
-        let Some(record) = reply.record()? else { return Ok(Remains::Nothing) };
+        let (mut reply, acknowledged) = self.decide(None, call, now).await?;
+        let Some(record) = reply.record()? else { return acknowledged.map(|()| Remains::Nothing) };
         self.look_at(id, now).await?;
-        Ok(record.remains(now))
+        acknowledged.map(|()| record.remains(now))
     }
 
     async fn revoke(&self, id: &ShareId, by: Revoker, now: Timestamp) -> Result<Remains> {
@@ -312,7 +320,7 @@ impl Ledger for RedisLedger {
             Revoker::Owner(owner) => call.arg(&owner.0[..]),
             Revoker::Operator => call.arg(""),
         };
-        let mut reply = self.run_acknowledged(None, call.arg(now.after(RECEIPT_KEPT).0), now).await?;
+        let (mut reply, acknowledged) = self.decide(None, call.arg(now.after(RECEIPT_KEPT).0), now).await?;
         let Some(record) = reply.record()? else { return Err(Error::Unknown) };
         // The receipt has ended these, and they would expire by themselves; a script can't name keys that it has to look up.
         let mut ended: Vec<String> = match by {
@@ -329,7 +337,7 @@ impl Ledger for RedisLedger {
         if record.blob {
             self.look_at(id, now).await?;
         }
-        Ok(record.remains(now))
+        acknowledged.map(|()| record.remains(now))
     }
 
     async fn receipt(&self, id: &ShareId, owner: &Digest, now: Timestamp) -> Result<History> {

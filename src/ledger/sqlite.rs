@@ -205,9 +205,8 @@ impl Ledger for Sqlite {
     async fn receipt(&self, id: &ShareId, owner: &Digest, now: Timestamp) -> Result<History> {
         let (id, owner) = (*id, *owner);
         let history = self.read_counted(move |db| Ok(owned(db, &id, &owner)?.history)).await?;
-        let Ended { state, at } = history.state(now);
-        let runs = matches!(state, State::Uploading | State::Ready | State::Claimed);
-        if runs || now < at.after(RECEIPT_KEPT) { Ok(history) } else { Err(Error::Unknown) }
+        let kept = history.ended_at(now).is_none_or(|end| now < end.after(RECEIPT_KEPT));
+        if kept { Ok(history) } else { Err(Error::Unknown) }
     }
 
     async fn hit(&self, id: &ShareId, now: Timestamp) -> Result<bool> {

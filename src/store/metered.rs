@@ -7,8 +7,9 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{Stream, StreamExt};
+use tokio::sync::oneshot;
 
-use super::{Result, Store, now};
+use super::{Result, Store, now, whole};
 use crate::ledger::{self, Charge, Lease};
 use crate::metrics::Running;
 use crate::share::{Digest, PLAIN_REMAINS, ShareId};
@@ -129,7 +130,19 @@ impl Metered {
     async fn charge(&mut self, bytes: i64) -> Result<Option<Bytes>> {
         let lease_expires_at = now().after(self.store.limits.lease);
         let charge = Charge { bytes, limit: self.limit, lease_expires_at };
-        let inline = self.store.ledger.charge(&self.id, &self.claim, &charge, now()).await?;
+        let (store, id, claim) = (self.store.clone(), self.id, self.claim);
+        let (charged, answer) = oneshot::channel();
+        // Where the connection ends meanwhile, what was charged for nothing is given back.
+        whole(async move {
+            let inline = store.ledger.charge(&id, &claim, &charge, now()).await;
+            if let Err(Ok(_)) = charged.send(inline)
+                && bytes > 0
+            {
+                let _ = store.ledger.charge(&id, &claim, &Charge { bytes: -bytes, ..charge }, now()).await;
+            }
+        })
+        .await;
+        let inline = answer.await.map_err(|_| ledger::Error::Unavailable("it was not charged".into()))??;
         self.charged_at = Instant::now();
         Ok(inline)
     }
@@ -164,5 +177,66 @@ impl Drop for Metered {
             let rest = if read_again { lease } else { PLAIN_REMAINS.min(lease) };
             let _ = store.ledger.charge(&id, &claim, &charge(back, rest), now()).await;
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::blobs::files::Files;
+    use crate::ledger::sqlite::Sqlite;
+    use crate::ledger::{Attempt, ClaimRequest, NewUpload, Publish, Terms};
+    use crate::share::{Network, Token};
+    use crate::store::Limits;
+
+    const SIZE: u64 = 3 << 20;
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn digest() -> Digest {
+        Token::random().digest()
+    }
+
+    /// A share in the blobs of `store`, claimed.
+    async fn claimed(store: &Store) -> (ShareId, Digest) {
+        let (id, token, verifier, claim) = (ShareId::random(), digest(), digest(), digest());
+        let terms = Terms { verifier, password: false, expires_in: HOUR, downloads: 1 };
+        let (owner, window_ends_at) = (digest(), now().after(HOUR));
+        let upload =
+            NewUpload { id, token, owner, terms, length: None, manifest_len: 100, window_ends_at, resumable: true };
+        store.ledger.begin(&upload, now()).await.unwrap();
+        let (manifest, inline, begin) = (Bytes::new(), None, None);
+        let publish = Publish { id, token, terms, manifest, size: SIZE, base: 0, inline, begin };
+        store.ledger.publish(&publish, now()).await.unwrap();
+        let attempt = Attempt { verifier, network: Network::from(std::net::IpAddr::from([127, 0, 0, 1])) };
+        let request = ClaimRequest { claim, attempt, lease_expires_at: now().after(HOUR) };
+        store.ledger.claim(&id, &request, now()).await.unwrap();
+        (id, claim)
+    }
+
+    #[tokio::test]
+    async fn a_read_that_is_cut_off_while_it_is_charged_costs_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (ledger, blobs) = (Sqlite::open(folder.path(), None).unwrap(), Files::open(folder.path()).unwrap());
+        let limits = Limits { max_size: 1 << 30, lease: HOUR, upload_window: HOUR };
+        let store = Store::new(Box::new(ledger), Box::new(blobs), limits);
+        let (id, claim) = claimed(&store).await;
+        let lease = async || store.ledger.lease(&id, &claim, now()).await.unwrap();
+        let before = lease().await;
+        let start = || Box::pin(Metered::start(&store, id, claim, &before, (SIZE, SIZE), None));
+        for _ in 0..3 {
+            let mut read = start();
+            // Waits for the ledger, and is dropped with its connection.
+            assert!(read.as_mut().now_or_never().is_none());
+            drop(read);
+        }
+        // Asked behind the charges, the ledger tells of them; what gives them back are tasks of their own.
+        while lease().await.served > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(start().await.is_ok());
     }
 }

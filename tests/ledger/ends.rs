@@ -1,7 +1,7 @@
 //! How shares, claims and uploads end.
 
 use onetimeshare::ledger::{Error, Remains, Revoker};
-use onetimeshare::share::State;
+use onetimeshare::share::{Ended, State};
 
 use super::given::*;
 use crate::World;
@@ -78,6 +78,15 @@ pub async fn a_revoked_upload_is_abandoned(world: World) {
     assert_eq!(world.there.advance(&sender.step(1, 0, 5), now).await, Err(Error::Unknown));
     assert_eq!(world.there.publish(&sender.publish(), now).await, Err(Error::Unknown));
     assert_eq!(sender.receipt(&*world.there).await.state(now).state, State::Abandoned);
+}
+
+pub async fn an_upload_that_ended_can_not_be_ended_again(world: World) {
+    let (sender, now) = (Sender::new(), now());
+    world.here.begin(&sender.upload(Some(SIZE), now), now).await.unwrap();
+    let later = now.after(2 * HOUR);
+    world.there.revoke(&sender.id, Revoker::Owner(sender.owner), later).await.unwrap();
+    let history = world.here.receipt(&sender.id, &sender.owner, later).await.unwrap();
+    assert_eq!(history.state(later), Ended { state: State::Abandoned, at: now.after(HOUR) });
 }
 
 pub async fn revoking_what_expired_changes_nothing(world: World) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use onetimeshare::ledger::{Error, Revoker};
-use onetimeshare::share::{Claim, History, RECEIPT_KEPT, State, Timestamp};
+use onetimeshare::share::{Claim, History, RECEIPT_KEPT, ShareId, State, Timestamp};
 
 use super::given::*;
 use crate::World;
@@ -66,6 +66,32 @@ pub async fn a_receipt_is_kept_seven_days_past_the_end(world: World) {
         assert!(world.here.receipt(&sender.id, &sender.owner, last).await.is_ok());
         let over = end.after(RECEIPT_KEPT);
         assert_eq!(world.here.receipt(&sender.id, &sender.owner, over).await, Err(Error::Unknown));
+    }
+}
+
+pub async fn of_several_downloads_the_last_end_counts(world: World) {
+    let ledger = &*world.here;
+    let mut sender = Sender::new().downloads(3);
+    sender.terms.expires_in = 4 * RECEIPT_KEPT;
+    let [expired, revoked, lapsed] = [(); 3].map(|()| Sender { id: ShareId::random(), owner: digest(), ..sender });
+    let now = now();
+    for sender in [expired, revoked, lapsed] {
+        sender.sends(ledger).await;
+        let claim = sender.claimed(ledger, now).await;
+        ledger.finish(&sender.id, &claim, now).await.unwrap();
+    }
+    let later = now.after(2 * RECEIPT_KEPT);
+    ledger.revoke(&revoked.id, Revoker::Owner(revoked.owner), later).await.unwrap();
+    lapsed.claimed(ledger, later).await;
+    lapsed.claimed(ledger, later).await;
+    let expires_at = expired.receipt(ledger).await.expires_at.expect("published");
+    for (sender, end) in [(expired, expires_at), (revoked, later), (lapsed, later.after(LEASE))] {
+        let last = Timestamp(end.after(RECEIPT_KEPT).0 - 1);
+        for at in [end, last] {
+            assert!(world.there.receipt(&sender.id, &sender.owner, at).await.is_ok());
+        }
+        let over = end.after(RECEIPT_KEPT);
+        assert_eq!(world.there.receipt(&sender.id, &sender.owner, over).await, Err(Error::Unknown));
     }
 }
 

@@ -97,6 +97,21 @@ pub async fn the_last_lease_that_runs_keeps_the_bytes_and_no_other(world: World)
     assert_eq!(due(&*world.there, &sender.id, end).await, Some(Ended { state: State::Finished, at: later }));
 }
 
+pub async fn what_a_clock_ahead_has_swept_stays_gone_once_it_is_set_right(world: World) {
+    let ledger = &*world.here;
+    let (expired, lapsed) = (Sender::new().sends_blob(ledger).await, Sender::new().sends_blob(ledger).await);
+    let now = now();
+    let claim = lapsed.claimed(ledger, now).await;
+    let (expires_at, end) = (expired.receipt(ledger).await.expires_at.expect("published"), now.after(LEASE));
+    assert_eq!(ledger.freed(&lapsed.id, end).await, Ok(true));
+    assert_eq!(ledger.freed(&expired.id, expires_at).await, Ok(true));
+    assert_eq!(expired.claim(ledger, digest(), now).await, ended(State::Expired, expires_at));
+    let charged = ledger.charge(&lapsed.id, &claim, &charge(5, 99, now), now).await;
+    assert!(matches!(charged, Err(Error::Ended(_))), "{charged:?}");
+    let looked = ledger.lease(&lapsed.id, &claim, now).await;
+    assert!(matches!(looked, Ok(_) | Err(Error::Ended(_))), "{looked:?}");
+}
+
 pub async fn a_step_that_is_repeated_later_postpones_no_end(world: World) {
     let mut sender = Sender::new();
     sender.terms.expires_in = MINUTE;

@@ -19,7 +19,6 @@ use super::{Answer, Parameters, Sender, UNTYPED, content_length};
 use crate::http::client::Client;
 use crate::http::error::Error;
 use crate::http::options::{self, Options};
-use crate::http::whole::whole;
 use crate::http::{App, pace};
 use crate::names;
 use crate::share::Timestamp;
@@ -68,8 +67,7 @@ pub(in crate::http) async fn send(
     let form = form.map_err(|_| Error::BadRequest("The form's Content-Type names no boundary.".into()))?;
     let answer = Answer { app: app.clone(), client, headers };
     let form = Form { app, form, feed, options, sender: None, expected };
-    // Runs on where the connection breaks, so that what came is freed at once.
-    whole(form.run(answer)).await
+    form.run(answer).await
 }
 
 /// A form without files, as `curl -d text=…` sends it.

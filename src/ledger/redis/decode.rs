@@ -184,8 +184,7 @@ impl Record {
 
     /// Whether it may still be shown.
     pub(super) fn is_kept(&self, now: Timestamp) -> bool {
-        let Ended { state, at } = self.history.state(now);
-        matches!(state, State::Uploading | State::Ready | State::Claimed) || now < at.after(RECEIPT_KEPT)
+        self.history.ended_at(now).is_none_or(|end| now < end.after(RECEIPT_KEPT))
     }
 }
 

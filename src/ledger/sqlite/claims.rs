@@ -14,7 +14,7 @@ use crate::share::{Claim, Digest, Ended, ShareId, State, Timestamp};
 pub(super) fn claim(book: &mut Book, id: &ShareId, request: &ClaimRequest, now: Timestamp) -> Step<Grant> {
     let record = Record::load(&book.db, id)?.ok_or(Error::Unknown)?;
     if let Some(leased) = record.leased(&request.claim) {
-        return match leased.claim.state(now) {
+        return match leased.state(now) {
             Ended { state: State::Claimed, .. } => Ok(Grant { lease: read_by(&book.db, &leased)?, repeated: true }),
             ended => Err(Error::Ended(ended).into()),
         };
@@ -77,7 +77,7 @@ pub(super) fn charge(
 /// See [`crate::ledger::Ledger::finish`].
 pub(super) fn finish(book: &mut Book, id: &ShareId, claim: &Digest, now: Timestamp) -> Step<Remains> {
     let leased = Leased::load(&book.db, id, claim)?.ok_or(Error::Unknown)?;
-    let stands = leased.claim.state(now);
+    let stands = leased.state(now);
     match stands.state {
         State::Claimed => {}
         State::Finished => return release(book, id, now),
@@ -91,7 +91,7 @@ pub(super) fn finish(book: &mut Book, id: &ShareId, claim: &Digest, now: Timesta
 /// A claim that runs.
 fn running(db: &Connection, id: &ShareId, claim: &Digest, now: Timestamp) -> Step<Leased> {
     let leased = Leased::load(db, id, claim)?.ok_or(Error::Unknown)?;
-    let stands = leased.claim.state(now);
+    let stands = leased.state(now);
     if stands.state == State::Claimed { Ok(leased) } else { Err(Error::Ended(stands).into()) }
 }
 

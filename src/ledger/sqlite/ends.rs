@@ -79,7 +79,7 @@ pub(super) fn freed(book: &mut Book, id: &ShareId, now: Timestamp) -> Step<bool>
 /// Ends an upload: what it had reserved and not yet filled is free for others at once.
 pub(super) fn give_up(book: &mut Book, record: &Record, now: Timestamp) -> Step<()> {
     hold(book, record, record.held.min(record.upload.offset), u64::MAX)?;
-    let update = "UPDATE share SET abandoned_at = coalesce(abandoned_at, ?2) WHERE number = ?1";
+    let update = "UPDATE share SET abandoned_at = coalesce(abandoned_at, ?2) WHERE number = ?1 AND window_ends_at > ?2";
     book.db.prepare_cached(update)?.execute([record.number, now.0])?;
     Ok(())
 }

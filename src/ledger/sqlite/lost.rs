@@ -19,7 +19,7 @@ impl Sqlite {
     pub async fn end_lost(&self, present: HashSet<ShareId>, now: Timestamp) -> Result<()> {
         let end = move |book: &mut Book| {
             let lost = "UPDATE share SET abandoned_at = ?1, free_at = ?1
-                 WHERE NOT resumable AND expires_at IS NULL AND abandoned_at IS NULL";
+                 WHERE NOT resumable AND expires_at IS NULL AND abandoned_at IS NULL AND free_at > ?1";
             book.db.execute(lost, [now.0])?;
             let holding =
                 "SELECT id FROM share WHERE free_at NOTNULL AND NOT inline AND (position > 0 OR expires_at NOTNULL)";
@@ -52,5 +52,32 @@ impl Sqlite {
             Ok(())
         };
         self.writer.run(end).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::ledger::{Ledger, NewUpload, Terms};
+    use crate::share::{Token, random};
+
+    #[tokio::test]
+    async fn an_upload_that_was_freed_is_not_lost_once_more() {
+        let (folder, hour) = (tempfile::tempdir().unwrap(), Duration::from_secs(3600));
+        let ledger = Sqlite::open(folder.path(), None).unwrap();
+        let [token, owner, verifier] = [(); 3].map(|()| Token::from_bytes(random()).digest());
+        let terms = Terms { verifier, password: false, expires_in: hour, downloads: 1 };
+        let (id, now) = (ShareId::random(), Timestamp(1_700_000_000_000));
+        let (window_ends_at, manifest_len) = (now.after(hour), 100);
+        let upload =
+            NewUpload { id, token, owner, terms, length: None, manifest_len, window_ends_at, resumable: false };
+        ledger.begin(&upload, now).await.unwrap();
+        assert_eq!(ledger.freed(&id, window_ends_at).await, Ok(true));
+        let restart = window_ends_at.after(hour);
+        ledger.end_lost(HashSet::new(), restart).await.unwrap();
+        let history = ledger.receipt(&id, &owner, restart).await.unwrap();
+        assert_eq!((history.state(restart).at, ledger.holds(&id).await), (window_ends_at, Ok(false)));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::ledger::{Terms, Upload};
-use crate::share::{Claim, Digest, GUESSES_PER_HOUR, GUESSES_PER_MINUTE, History, Network, ShareId, Timestamp};
+use crate::share::{Claim, Digest, Ended, GUESSES_PER_HOUR, GUESSES_PER_MINUTE, History, Network, ShareId, Timestamp};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -23,6 +23,7 @@ pub(super) struct Record {
     pub(super) held: u64,
     /// When it is to be looked at again; `None` once its bytes are freed.
     pub(super) free_at: Option<Timestamp>,
+    pub(super) freed_at: Option<Timestamp>,
     pub(super) resumable: bool,
     pub(super) history: History,
     /// Digests of the claim tokens, as in `history.claims`.
@@ -35,7 +36,7 @@ impl Record {
         let mut select = db.prepare_cached(
             "SELECT owner, upload, verifier, password, expires_in, downloads, length, manifest_len, position, writer,
                     size, base, inline, created_at, window_ends_at, abandoned_at, expires_at, revoked_at, opened,
-                    wrong_proofs, held, free_at, resumable, number
+                    wrong_proofs, held, free_at, resumable, number, freed_at
              FROM share WHERE id = ?1",
         )?;
         let Some(mut record) = select.query_row([id.as_bytes()], |row| Self::from_row(*id, row)).optional()? else {
@@ -83,6 +84,7 @@ impl Record {
             inline: row.get(12)?,
             held: unsigned(row.get(20)?),
             free_at: time(21)?,
+            freed_at: time(24)?,
             resumable: row.get(22)?,
             history: History {
                 created_at: Timestamp(row.get(13)?),
@@ -100,12 +102,18 @@ impl Record {
         })
     }
 
+    /// `now`, but never before its bytes were freed: what a clock that was ahead has ended does not run again once that is set right.
+    pub(super) fn by(&self, now: Timestamp) -> Timestamp {
+        self.freed_at.map_or(now, |freed_at| now.max(freed_at))
+    }
+
     /// The claim of a token's digest.
     pub(super) fn leased(&self, digest: &Digest) -> Option<Leased> {
         let number = self.claims.iter().position(|claim| claim == digest)?;
         let claim = self.history.claims[number];
-        let Self { number: share, base, inline, history, .. } = self;
-        Some(Leased { share: *share, number: number as i64, size: history.size, base: *base, inline: *inline, claim })
+        let Self { number: share, base, inline, history, freed_at, .. } = self;
+        let (number, size) = (number as i64, history.size);
+        Some(Leased { share: *share, number, size, base: *base, inline: *inline, freed_at: *freed_at, claim })
     }
 }
 
@@ -118,6 +126,7 @@ pub(super) struct Leased {
     pub(super) size: u64,
     pub(super) base: u64,
     pub(super) inline: bool,
+    freed_at: Option<Timestamp>,
     pub(super) claim: Claim,
 }
 
@@ -125,7 +134,7 @@ impl Leased {
     /// The claim of a token's digest; `None` where there never was one, or its share is forgotten.
     pub(super) fn load(db: &Connection, id: &ShareId, digest: &Digest) -> rusqlite::Result<Option<Self>> {
         let mut select = db.prepare_cached(
-            "SELECT claimed_at, lease_expires_at, finished_at, served, share, claim.number, size, base, inline
+            "SELECT claimed_at, lease_expires_at, finished_at, served, share, claim.number, size, base, inline, freed_at
              FROM share JOIN claim ON share = share.number WHERE id = ?1 AND claim = ?2",
         )?;
         let leased = |row: &Row<'_>| {
@@ -135,10 +144,16 @@ impl Leased {
                 size: unsigned(row.get(6)?),
                 base: unsigned(row.get(7)?),
                 inline: row.get(8)?,
+                freed_at: row.get::<_, Option<i64>>(9)?.map(Timestamp),
                 claim: claim(row)?,
             })
         };
         select.query_row(params![id.as_bytes(), digest.0], leased).optional()
+    }
+
+    /// Where the claim stands; see [`Record::by`].
+    pub(super) fn state(&self, now: Timestamp) -> Ended {
+        self.claim.state(self.freed_at.map_or(now, |freed_at| now.max(freed_at)))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Work that ends even where its client has gone.
+//! Work that ends even where nobody waits for it any more.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 
 /// Does `work` here, in the connection's own task: bytes that change tasks wake another thread for each piece. Where the connection
 /// ends before it, it goes on in a task of its own.
-pub(super) fn whole<T>(work: impl Future<Output = T> + Send + 'static) -> impl Future<Output = T>
+pub(crate) fn whole<T>(work: impl Future<Output = T> + Send + 'static) -> impl Future<Output = T>
 where
     T: Send + 'static,
 {
