@@ -25,7 +25,7 @@ use onetimeshare::blobs::{self, Blobs};
 use onetimeshare::ledger::redis::RedisLedger;
 use onetimeshare::ledger::{Error, Ledger, Remains, Revoker};
 use onetimeshare::redis::{Server, Settings, connect};
-use onetimeshare::share::{Digest, ShareId, State, Timestamp};
+use onetimeshare::share::{Digest, Ended, ShareId, State, Timestamp};
 use onetimeshare::store::{Limits, Store};
 use redis::{Commands, Connection};
 use redis_server::RedisServer;
@@ -438,6 +438,18 @@ async fn bytes_that_lie_elsewhere_take_no_room_and_are_summed_up() {
     ledger.abandon(&large.id, &large.token, now()).await.unwrap();
     ledger.abandon(&open.id, &open.token, now()).await.unwrap();
     assert_eq!(ledger.outstanding().await, Ok(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_that_can_not_be_read_keeps_no_other_share_from_being_freed() {
+    let server = RedisServer::start(&[]);
+    let (ledger, _) = stores(&server).await;
+    let (revoked, evicted, now) = (Sender::new().sends_blob(&*ledger).await, ShareId::random(), now());
+    let mut inside = inside(&server);
+    redis::cmd("ZADD").arg("due").arg(1).arg(evicted.to_string()).exec(&mut inside).unwrap();
+    redis::cmd("HSET").arg(format!("receipt:{evicted}")).arg("opened").arg(1).exec(&mut inside).unwrap();
+    ledger.revoke(&revoked.id, Revoker::Owner(revoked.owner), now).await.unwrap();
+    assert_eq!(ledger.due(now).await, Ok(vec![(revoked.id, Ended { state: State::Revoked, at: now })]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

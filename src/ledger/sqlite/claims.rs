@@ -1,7 +1,7 @@
 //! Claims: who gets the share, what that may read, and that it arrived.
 
 use bytes::Bytes;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::ends::{look_by, release};
 use super::record::{Leased, Record};
@@ -71,7 +71,8 @@ pub(super) fn charge(
         return Ok(None);
     }
     let mut select = book.db.prepare_cached("SELECT content FROM payload WHERE share = ?1")?;
-    Ok(Some(Bytes::from(select.query_row([share], |row| row.get::<_, Vec<u8>>(0))?)))
+    let content: Option<Vec<u8>> = select.query_row([share], |row| row.get(0)).optional()?;
+    Ok(Some(content.ok_or(Error::Unknown)?.into()))
 }
 
 /// See [`crate::ledger::Ledger::finish`].
@@ -98,12 +99,14 @@ fn running(db: &Connection, id: &ShareId, claim: &Digest, now: Timestamp) -> Ste
 /// What a claim may read.
 fn read_by(db: &Connection, leased: &Leased) -> Step<Lease> {
     let select = "SELECT manifest FROM payload WHERE share = ?1";
-    let manifest: Vec<u8> = db.prepare_cached(select)?.query_row([leased.share], |row| row.get(0))?;
+    // A payload that is missing is no failure of the database: that would undo what others asked for.
+    let manifest: Option<Vec<u8>> =
+        db.prepare_cached(select)?.query_row([leased.share], |row| row.get(0)).optional()?;
     Ok(Lease {
         size: leased.size,
         base: leased.base,
         inline: leased.inline,
-        manifest: manifest.into(),
+        manifest: manifest.ok_or(Error::Unknown)?.into(),
         lease_expires_at: leased.claim.lease_expires_at,
         served: leased.claim.served,
     })
