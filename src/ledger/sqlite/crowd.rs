@@ -5,7 +5,8 @@ use std::mem;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use super::writer::BATCH;
+/// Transitions that share a commit at the most.
+pub(super) const BATCH: usize = 512;
 
 /// Commits for which nobody is waited for after it was in vain: clients that come back later than that, or not at all.
 const RESTED: u32 = 64;

@@ -12,11 +12,8 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::crowd::Crowd;
+use super::crowd::{BATCH, Crowd};
 use crate::ledger::{Error, Result};
-
-/// Transitions that share a commit at the most.
-pub(super) const BATCH: usize = 512;
 
 /// What ran ahead waits so long for a transition to be committed with.
 const AHEAD_FOR: Duration = Duration::from_millis(5);
