@@ -371,8 +371,13 @@ impl History {
         last(State::Claimed).or_else(|| last(State::Finished)).or_else(|| last(State::Lapsed))
     }
 
+    /// Whether its receipt may still be shown: for [`RECEIPT_KEPT`] past its end.
+    pub fn is_kept(&self, now: Timestamp) -> bool {
+        self.ended_at(now).is_none_or(|end| now < end.after(RECEIPT_KEPT))
+    }
+
     /// When it ended for good: it waits for nobody, and its last lease is over. `None` while it runs.
-    pub fn ended_at(&self, now: Timestamp) -> Option<Timestamp> {
+    fn ended_at(&self, now: Timestamp) -> Option<Timestamp> {
         let Ended { state, at } = self.state(now);
         if matches!(state, State::Uploading | State::Ready | State::Claimed) {
             return None;

@@ -55,7 +55,7 @@ where
         let (app, seen, asker) = (self.app.clone(), Seen::of(&request), Asker::of(&request));
         DefaultBodyLimit::max(BODY).apply(&mut request);
         let request = pace::limit(request);
-        let changes = !request.method().is_safe();
+        let changes = policy::changes(&request);
         let answer = policy::admit(&request).map(|()| self.handler.call(request));
         Box::pin(async move {
             let response = match answer {

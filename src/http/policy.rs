@@ -49,9 +49,13 @@ pub(super) fn headers(mut response: Response) -> Response {
 /// [`Error::CrossSite`].
 pub(super) fn admit(request: &Request) -> Result<(), Error> {
     let foreign = request.headers().get("sec-fetch-site").is_some_and(|site| site == "cross-site");
-    let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let shared = request.method() == Method::POST && request.uri().path() == "/share-target";
-    if foreign && changes && !shared { Err(Error::CrossSite) } else { Ok(()) }
+    if foreign && changes(request) && !shared { Err(Error::CrossSite) } else { Ok(()) }
+}
+
+/// Whether a request may change something.
+pub(super) fn changes(request: &Request) -> bool {
+    !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
 /// What a phone shares without the service worker's help would be plaintext: it is not read.

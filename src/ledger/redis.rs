@@ -342,7 +342,7 @@ impl Ledger for RedisLedger {
 
     async fn receipt(&self, id: &ShareId, owner: &Digest, now: Timestamp) -> Result<History> {
         let keys = self.keys(id);
-        let record = self.record(&keys).await?.filter(|record| record.owner == *owner && record.is_kept(now));
+        let record = self.record(&keys).await?.filter(|record| record.owner == *owner && record.history.is_kept(now));
         let history = record.ok_or(Error::Unknown)?.history;
         if history.revoked_at.is_some() {
             self.acknowledge(&keys, now).await?;

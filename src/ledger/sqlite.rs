@@ -27,7 +27,7 @@ use super::{
     Advance, Attempt, Charge, ClaimRequest, Error, Grant, Lease, Ledger, NewUpload, Publish, Remains, Result, Revoker,
     Share, Upload,
 };
-use crate::share::{Digest, Ended, History, Network, RECEIPT_KEPT, ShareId, State, Timestamp, random};
+use crate::share::{Digest, Ended, History, Network, ShareId, State, Timestamp, random};
 
 /// What `schema.sql` makes.
 const SCHEMA: u32 = 2;
@@ -105,7 +105,7 @@ impl Sqlite {
 impl Ledger for Sqlite {
     async fn begin(&self, upload: &NewUpload, now: Timestamp) -> Result<()> {
         let (upload, max_storage) = (*upload, self.max_storage);
-        self.writer.run(move |book| uploads::begin(book, &upload, max_storage, now)).await
+        self.writer.run(move |book| publish::begin(book, &upload, max_storage, now)).await
     }
 
     async fn upload(&self, id: &ShareId, token: &Digest, now: Timestamp) -> Result<Upload> {
@@ -205,8 +205,7 @@ impl Ledger for Sqlite {
     async fn receipt(&self, id: &ShareId, owner: &Digest, now: Timestamp) -> Result<History> {
         let (id, owner) = (*id, *owner);
         let history = self.read_counted(move |db| Ok(owned(db, &id, &owner)?.history)).await?;
-        let kept = history.ended_at(now).is_none_or(|end| now < end.after(RECEIPT_KEPT));
-        if kept { Ok(history) } else { Err(Error::Unknown) }
+        if history.is_kept(now) { Ok(history) } else { Err(Error::Unknown) }
     }
 
     async fn hit(&self, id: &ShareId, now: Timestamp) -> Result<bool> {

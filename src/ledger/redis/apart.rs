@@ -98,14 +98,9 @@ impl RedisLedger {
             due.clear();
             let mut put_off = false;
             for ((id, seen), receipt) in listed.iter().zip(self.redis.ask_all(receipts).await?) {
-                let record = match Record::of(receipt) {
-                    Ok(record) => record,
-                    Err(error) => {
-                        // What an eviction has left of it. The others are not to wait for that.
-                        tracing::warn!(%error, "a receipt can't be read");
-                        continue;
-                    }
-                };
+                // What an eviction has left of a receipt. The others are not to wait for that.
+                let unreadable = |error: &Error| tracing::warn!(%error, "a receipt can't be read");
+                let Ok(record) = Record::of(receipt).inspect_err(unreadable) else { continue };
                 match record {
                     None => due.push((*id, Ended { state: State::Abandoned, at: Timestamp(*seen) })),
                     Some(record) if record.history.free_at(now) > now => {

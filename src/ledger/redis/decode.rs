@@ -6,7 +6,7 @@ use ::redis::Value;
 use bytes::Bytes;
 
 use super::super::{Error, Lease, Remains, Result, Terms, Upload};
-use crate::share::{Claim, Digest, Ended, History, RECEIPT_KEPT, ShareId, State, Timestamp};
+use crate::share::{Claim, Digest, Ended, History, ShareId, State, Timestamp};
 
 /// What follows the `ok` of a script's answer.
 pub(super) struct Reply(std::vec::IntoIter<Value>);
@@ -181,16 +181,11 @@ impl Record {
     pub(super) fn remains(&self, now: Timestamp) -> Remains {
         if self.blob && self.history.free_at(now) <= now { Remains::Blob } else { Remains::Nothing }
     }
-
-    /// Whether it may still be shown.
-    pub(super) fn is_kept(&self, now: Timestamp) -> bool {
-        self.history.ended_at(now).is_none_or(|end| now < end.after(RECEIPT_KEPT))
-    }
 }
 
 /// What somebody is told of a share that doesn't wait any more.
 fn gone(record: Option<Record>, verifier: Option<&Digest>, now: Timestamp) -> Error {
-    let Some(record) = record.filter(|record| Some(&record.verifier) == verifier && record.is_kept(now)) else {
+    let Some(record) = record.filter(|record| Some(&record.verifier) == verifier && record.history.is_kept(now)) else {
         return Error::Unknown;
     };
     let ended = record.history.state(now);

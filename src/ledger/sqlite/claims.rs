@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::ends::{look_by, release};
 use super::record::{Leased, Record};
 use super::step::{Step, admitted, counted, signed};
-use super::writer::Book;
+use super::writer::{Book, Stop};
 use crate::ledger::{Charge, ClaimRequest, Error, Grant, Lease, Remains};
 use crate::share::{Claim, Digest, Ended, ShareId, State, Timestamp};
 
@@ -14,10 +14,7 @@ use crate::share::{Claim, Digest, Ended, ShareId, State, Timestamp};
 pub(super) fn claim(book: &mut Book, id: &ShareId, request: &ClaimRequest, now: Timestamp) -> Step<Grant> {
     let record = Record::load(&book.db, id)?.ok_or(Error::Unknown)?;
     if let Some(leased) = record.leased(&request.claim) {
-        return match leased.state(now) {
-            Ended { state: State::Claimed, .. } => Ok(Grant { lease: read_by(&book.db, &leased)?, repeated: true }),
-            ended => Err(Error::Ended(ended).into()),
-        };
+        return Ok(Grant { lease: read_by(&book.db, &running(leased, now)?)?, repeated: true });
     }
     let mut record = admitted(&book.db, record, Some(&request.attempt), now)
         .map_err(|refused| counted(&book.db, id, &request.attempt, refused, now))?;
@@ -42,7 +39,7 @@ pub(super) fn claim(book: &mut Book, id: &ShareId, request: &ClaimRequest, now: 
 
 /// See [`crate::ledger::Ledger::lease`].
 pub(super) fn lease(db: &Connection, id: &ShareId, claim: &Digest, now: Timestamp) -> Step<Lease> {
-    read_by(db, &running(db, id, claim, now)?)
+    read_by(db, &leased(db, id, claim, now)?)
 }
 
 /// See [`crate::ledger::Ledger::charge`].
@@ -53,7 +50,7 @@ pub(super) fn charge(
     charge: &Charge,
     now: Timestamp,
 ) -> Step<Option<Bytes>> {
-    let Leased { share, number, inline, claim, .. } = running(&book.db, id, claim, now)?;
+    let Leased { share, number, inline, claim, .. } = leased(&book.db, id, claim, now)?;
     let served = claim.served.saturating_add_signed(charge.bytes);
     if charge.bytes > 0 && served > charge.limit {
         return Err(Error::BudgetSpent.into());
@@ -77,21 +74,22 @@ pub(super) fn charge(
 
 /// See [`crate::ledger::Ledger::finish`].
 pub(super) fn finish(book: &mut Book, id: &ShareId, claim: &Digest, now: Timestamp) -> Step<Remains> {
-    let leased = Leased::load(&book.db, id, claim)?.ok_or(Error::Unknown)?;
-    let stands = leased.state(now);
-    match stands.state {
-        State::Claimed => {}
-        State::Finished => return release(book, id, now),
-        _ => return Err(Error::Ended(stands).into()),
-    }
+    let leased = match leased(&book.db, id, claim, now) {
+        Err(Stop::Answer(Error::Ended(Ended { state: State::Finished, .. }))) => return release(book, id, now),
+        leased => leased?,
+    };
     let update = "UPDATE claim SET finished_at = ?3 WHERE share = ?1 AND number = ?2";
     book.db.prepare_cached(update)?.execute([leased.share, leased.number, now.0])?;
     release(book, id, now)
 }
 
 /// A claim that runs.
-fn running(db: &Connection, id: &ShareId, claim: &Digest, now: Timestamp) -> Step<Leased> {
-    let leased = Leased::load(db, id, claim)?.ok_or(Error::Unknown)?;
+fn leased(db: &Connection, id: &ShareId, claim: &Digest, now: Timestamp) -> Step<Leased> {
+    running(Leased::load(db, id, claim)?.ok_or(Error::Unknown)?, now)
+}
+
+/// The claim, if it runs.
+fn running(leased: Leased, now: Timestamp) -> Step<Leased> {
     let stands = leased.state(now);
     if stands.state == State::Claimed { Ok(leased) } else { Err(Error::Ended(stands).into()) }
 }

@@ -58,8 +58,7 @@ pub(super) fn due(book: &mut Book, now: Timestamp) -> Step<(Vec<(ShareId, Ended)
         if free_at <= now {
             due.push((id, record.history.state(now)));
         } else {
-            let update = "UPDATE share SET free_at = ?2 WHERE number = ?1";
-            book.db.prepare_cached(update)?.execute([record.number, free_at.0])?;
+            look_at(&book.db, &record, free_at)?;
         }
     }
     Ok((due, more))
@@ -102,9 +101,11 @@ pub(super) fn release(book: &mut Book, id: &ShareId, now: Timestamp) -> Step<Rem
 
 /// Has the share looked at by `at`, where it would be later.
 pub(super) fn look_by(db: &Connection, record: &Record, at: Timestamp) -> Step<()> {
-    if record.free_at.is_some_and(|planned| at < planned) {
-        db.prepare_cached("UPDATE share SET free_at = ?2 WHERE number = ?1")?.execute([record.number, at.0])?;
-    }
+    if record.free_at.is_some_and(|planned| at < planned) { look_at(db, record, at) } else { Ok(()) }
+}
+
+fn look_at(db: &Connection, record: &Record, at: Timestamp) -> Step<()> {
+    db.prepare_cached("UPDATE share SET free_at = ?2 WHERE number = ?1")?.execute([record.number, at.0])?;
     Ok(())
 }
 

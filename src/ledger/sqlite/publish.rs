@@ -8,16 +8,20 @@ use rusqlite::params;
 use super::record::Record;
 use super::step::{Step, hold, make_room, millis, signed, uploaded};
 use super::writer::Book;
-use crate::ledger::{NewUpload, Publish};
+use crate::ledger::{Error, NewUpload, Publish};
 use crate::share::Timestamp;
 
 /// Whether a share's bytes are due is looked at so long after it was published, and then whenever something ends. One that is claimed
 /// sooner, for no shorter a lease, need not be moved in the index of what is due.
 const FIRST_LOOK: Duration = Duration::from_secs(600);
 
-/// Begins an upload that occupies `held` bytes from now on.
-pub(super) fn begin(book: &mut Book, upload: &NewUpload, held: u64, max_storage: u64, now: Timestamp) -> Step<()> {
-    insert(book, upload, None, held, max_storage, now).map(drop)
+/// See [`crate::ledger::Ledger::begin`].
+pub(super) fn begin(book: &mut Book, upload: &NewUpload, max_storage: u64, now: Timestamp) -> Step<()> {
+    match Record::load(&book.db, &upload.id)? {
+        Some(record) if record.token == upload.token => Ok(()),
+        Some(_) => Err(Error::Unknown.into()),
+        None => insert(book, upload, None, upload.length.unwrap_or(0), max_storage, now).map(drop),
+    }
 }
 
 /// Makes a share of an upload, or of what was never one; says when it expires.

@@ -23,7 +23,7 @@ pub(super) struct Record {
     pub(super) held: u64,
     /// When it is to be looked at again; `None` once its bytes are freed.
     pub(super) free_at: Option<Timestamp>,
-    pub(super) freed_at: Option<Timestamp>,
+    freed_at: Option<Timestamp>,
     pub(super) resumable: bool,
     pub(super) history: History,
     /// Digests of the claim tokens, as in `history.claims`.
@@ -102,9 +102,14 @@ impl Record {
         })
     }
 
-    /// `now`, but never before its bytes were freed: what a clock that was ahead has ended does not run again once that is set right.
-    pub(super) fn by(&self, now: Timestamp) -> Timestamp {
-        self.freed_at.map_or(now, |freed_at| now.max(freed_at))
+    /// Where the share stands, see [`no_earlier`].
+    pub(super) fn state(&self, now: Timestamp) -> Ended {
+        self.history.state(no_earlier(now, self.freed_at))
+    }
+
+    /// Whether its upload may go on.
+    pub(super) fn is_open(&self, now: Timestamp) -> bool {
+        self.history.abandoned_at.is_none() && no_earlier(now, self.freed_at) < self.upload.window_ends_at
     }
 
     /// The claim of a token's digest.
@@ -151,10 +156,15 @@ impl Leased {
         select.query_row(params![id.as_bytes(), digest.0], leased).optional()
     }
 
-    /// Where the claim stands; see [`Record::by`].
+    /// Where the claim stands, see [`no_earlier`].
     pub(super) fn state(&self, now: Timestamp) -> Ended {
-        self.claim.state(self.freed_at.map_or(now, |freed_at| now.max(freed_at)))
+        self.claim.state(no_earlier(now, self.freed_at))
     }
+}
+
+/// `now`, but not before the bytes were freed: what a clock that was ahead has ended does not run again once that is set right.
+fn no_earlier(now: Timestamp, freed_at: Option<Timestamp>) -> Timestamp {
+    freed_at.map_or(now, |freed_at| now.max(freed_at))
 }
 
 /// The claim that a row begins with.

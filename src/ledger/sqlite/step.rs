@@ -15,7 +15,7 @@ pub(super) type Step<T> = std::result::Result<T, Stop>;
 /// What whoever shows a proof learns of a share that does not wait.
 fn gone(record: &Record, attempt: &Attempt, now: Timestamp) -> Error {
     if record.history.expires_at.is_some() && attempt.verifier == record.upload.terms.verifier {
-        Error::Ended(record.history.state(record.by(now)))
+        Error::Ended(record.state(now))
     } else {
         Error::Unknown
     }
@@ -55,7 +55,7 @@ pub(super) fn waiting(db: &Connection, id: &ShareId, attempt: Option<&Attempt>, 
 /// As [`waiting`], of a record that is loaded.
 pub(super) fn admitted(db: &Connection, record: Record, attempt: Option<&Attempt>, now: Timestamp) -> Step<Record> {
     let id = &record.id;
-    let waits = record.history.state(record.by(now)).state == State::Ready;
+    let waits = record.state(now).state == State::Ready;
     let Some(attempt) = attempt else { return if waits { Ok(record) } else { Err(Error::Unknown.into()) } };
     let has_password = record.upload.terms.password && record.history.expires_at.is_some();
     if has_password && let Some(wait) = locked(db, id, &attempt.network, now)? {
@@ -77,9 +77,7 @@ pub(super) fn owned(db: &Connection, id: &ShareId, owner: &Digest) -> Step<Recor
 
 /// The record of an upload that answers to `token`.
 pub(super) fn uploaded(db: &Connection, id: &ShareId, token: &Digest, now: Timestamp) -> Step<Record> {
-    let answers = |record: &Record| {
-        record.token == *token && record.history.abandoned_at.is_none() && record.by(now) < record.upload.window_ends_at
-    };
+    let answers = |record: &Record| record.token == *token && record.is_open(now);
     Ok(Record::load(db, id)?.filter(answers).ok_or(Error::Unknown)?)
 }
 

@@ -1,21 +1,11 @@
-//! Uploads, from their first byte until they are shares or given up.
+//! Uploads under way: they get on, or are given up.
 
 use super::ends::{give_up, release};
-use super::publish;
 use super::record::Record;
 use super::step::{Step, hold, signed, uploaded};
 use super::writer::Book;
-use crate::ledger::{Advance, Error, NewUpload, Remains};
+use crate::ledger::{Advance, Error, Remains};
 use crate::share::{Digest, ShareId, Timestamp};
-
-/// See [`crate::ledger::Ledger::begin`].
-pub(super) fn begin(book: &mut Book, upload: &NewUpload, max_storage: u64, now: Timestamp) -> Step<()> {
-    match Record::load(&book.db, &upload.id)? {
-        Some(record) if record.token == upload.token => Ok(()),
-        Some(_) => Err(Error::Unknown.into()),
-        None => publish::begin(book, upload, upload.length.unwrap_or(0), max_storage, now),
-    }
-}
 
 /// See [`crate::ledger::Ledger::declare`].
 pub(super) fn declare(
