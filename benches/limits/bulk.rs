@@ -1,7 +1,7 @@
 //! One large file up and down: as fast as nginx moves it, or redis-benchmark.
 
 use crate::load::{Trip, plain, sealed, webdav};
-use crate::process::{Process, warm};
+use crate::process::{Cost, Process, warm};
 use crate::servers::FORGETFUL;
 use crate::table::Target::{AtLeast, AtMost};
 use crate::table::{Report, Row, ratios};
@@ -22,11 +22,19 @@ impl Pair {
 
     pub(crate) fn add(&mut self, size: u64, trip: impl FnOnce() -> Trip) {
         warm(size);
-        let trip = trip();
-        for (row, cost) in [(&mut self.0, trip.up), (&mut self.1, trip.down)] {
-            row.add(size as f64 / cost.seconds / 1e6, cost, size as f64 / (1 << 30) as f64);
-        }
+        self.moved(size, &trip());
     }
+
+    /// As [`Pair::add`], of a trip that is over.
+    pub(crate) fn moved(&mut self, size: u64, trip: &Trip) {
+        moved(&mut self.0, size, trip.up);
+        moved(&mut self.1, size, trip.down);
+    }
+}
+
+/// Adds a run that moved so many bytes.
+pub(crate) fn moved(row: &mut Row, size: u64, cost: Cost) {
+    row.add(size as f64 / cost.seconds / 1e6, cost, size as f64 / (1 << 30) as f64);
 }
 
 pub(crate) fn title(options: &Options) -> String {

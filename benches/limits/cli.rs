@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::bulk::{Pair, title};
+use crate::bulk::{Pair, moved, title};
 use crate::load::{Trip, sealed, sealed_into};
 use crate::process::{Process, in_memory, scratch, waited_for, warm};
 use crate::servers::binary;
@@ -22,12 +22,14 @@ pub(crate) fn command_line(options: &Options, report: &mut Report) {
         limit.add(options.size, || sealed(&server, options.size));
         // What the server keeps, and the file that is received.
         warm(2 * options.size);
-        let cost = sealed_into(&server, options.size, &user.home.join("sealed"));
-        writing.add(options.size as f64 / cost.seconds / 1e6, cost, options.size as f64 / (1 << 30) as f64);
+        let path = user.home.join("sealed");
+        let mut file = File::create(&path).expect("a file");
+        moved(&mut writing, options.size, sealed_into(&server, options.size, &mut file).down);
+        fs::remove_file(path).expect("our own file");
         let before = waited_for();
         let mut sent = 0.0;
         warm(2 * options.size);
-        own.add(options.size, || user.trip(&server, &mut sent));
+        own.moved(options.size, &user.trip(&server, &mut sent));
         let gib = options.size as f64 / (1 << 30) as f64;
         sending.push((sent - before) / gib);
         receiving.push((waited_for() - sent) / gib);

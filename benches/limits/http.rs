@@ -140,7 +140,7 @@ impl Client {
     /// Reads `path` and writes it to `body`; gives its length.
     pub(crate) fn fetch_into(&mut self, path: &str, body: &mut impl Write) -> u64 {
         self.order(head("GET", path, "", 0).as_bytes());
-        content_length(&self.answer(body).is(200))
+        self.receive_into(body)
     }
 
     /// Sends a request as it is, without waiting for the answer.
@@ -150,7 +150,11 @@ impl Client {
 
     /// Waits for the answer and throws it away; gives its body's length.
     pub(crate) fn receive(&mut self) -> u64 {
-        content_length(&self.answer(&mut sink()).is(200))
+        self.receive_into(&mut sink())
+    }
+
+    fn receive_into(&mut self, body: &mut impl Write) -> u64 {
+        content_length(&self.answer(body).is(200))
     }
 
     fn answer_kept(&mut self) -> Answer {

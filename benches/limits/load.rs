@@ -1,7 +1,6 @@
 //! The work that is measured, each kind against ours and against the limit.
 
-use std::fs::{self, File};
-use std::path::Path;
+use std::io::{Write, sink};
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,30 +19,20 @@ pub(crate) struct Trip {
 
 /// Sealed by the client, over tus.
 pub(crate) fn sealed(server: &Process, size: u64) -> Trip {
+    sealed_into(server, size, &mut sink())
+}
+
+/// The same; what comes down is written to `content`.
+pub(crate) fn sealed_into(server: &Process, size: u64, content: &mut impl Write) -> Trip {
     let (share, mut client) = (Share::new(size), server.client());
     let (uploaded, up) = server.measure(|| share.upload(&mut client));
     let (claim, down) = server.measure(|| {
         let claim = uploaded.claim(&mut client);
-        share.read(&mut client, &claim);
+        share.read_into(&mut client, &claim, content);
         claim
     });
     finish(&mut client, &claim);
     Trip { up, down }
-}
-
-/// The way down of [`sealed`], into a new file.
-pub(crate) fn sealed_into(server: &Process, size: u64, path: &Path) -> Cost {
-    let (share, mut client) = (Share::new(size), server.client());
-    let uploaded = share.upload(&mut client);
-    let (claim, down) = server.measure(|| {
-        let claim = uploaded.claim(&mut client);
-        let mut file = File::create(path).expect("a file");
-        share.read_into(&mut client, &claim, &mut file);
-        claim
-    });
-    fs::remove_file(path).expect("our own file");
-    finish(&mut client, &claim);
-    down
 }
 
 /// Sealed and unsealed by the server, as for curl. What it leaves is freed a minute later.
