@@ -5,6 +5,8 @@ use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -20,6 +22,8 @@ pub(crate) struct Process {
     dir: PathBuf,
     /// Whose CPU is counted apart: the Redis behind this server.
     store: Option<u32>,
+    /// Pieces of work that are measured at the moment.
+    measuring: AtomicUsize,
 }
 
 /// What a piece of work took.
@@ -30,14 +34,15 @@ pub(crate) struct Cost {
     pub(crate) cpu: f64,
     /// CPU seconds of its Redis.
     pub(crate) store_cpu: f64,
-    /// The most memory that the server held meanwhile, in MiB; of several processes the largest one.
+    /// The most memory that the server held meanwhile, in MiB; of several processes the largest one. Where other work is measured
+    /// at the same time, since the first of it began.
     pub(crate) peak: f64,
 }
 
 impl Process {
     /// Takes charge of a process that already listens.
     pub(crate) fn listening(child: Child, address: SocketAddr, dir: PathBuf, store: Option<&Self>) -> Self {
-        Self { address, child, dir, store: store.map(|store| store.child.id()) }
+        Self { address, child, dir, store: store.map(|store| store.child.id()), measuring: AtomicUsize::new(0) }
     }
 
     /// Starts a process, and waits until it listens on `address`.
@@ -58,12 +63,16 @@ impl Process {
 
     /// Does `work` and tells what it cost.
     pub(crate) fn measure<T>(&self, work: impl FnOnce() -> T) -> (T, Cost) {
-        self.forget_peak();
+        if self.measuring.fetch_add(1, Relaxed) == 0 {
+            self.forget_peak();
+        }
         let (cpu, store_cpu, begun) = (self.cpu(), self.store.map_or(0.0, cpu), Instant::now());
         let done = work();
         let seconds = begun.elapsed().as_secs_f64();
         let (cpu, store_cpu) = (self.cpu() - cpu, self.store.map_or(0.0, crate::process::cpu) - store_cpu);
-        (done, Cost { seconds, cpu, store_cpu, peak: self.memory("VmHWM:") })
+        let peak = self.memory("VmHWM:");
+        self.measuring.fetch_sub(1, Relaxed);
+        (done, Cost { seconds, cpu, store_cpu, peak })
     }
 
     /// CPU seconds so far.
