@@ -2,6 +2,7 @@
 
 mod accept;
 mod log;
+mod reads;
 mod wire;
 mod workers;
 

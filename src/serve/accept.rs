@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
+use super::reads::{self, Reads};
 use super::wire::Wire;
 use super::workers::Workers;
 use crate::blobs::Outlet;
@@ -23,10 +24,6 @@ use crate::http::{Connection, Drained};
 
 /// The head of a request must be here in this time; between two requests, the next one must begin in it.
 const HEAD: Duration = Duration::from_secs(30);
-/// What a connection reads at once, and the most that a request's head may have: half of it takes an upload a fifth more CPU.
-const BUFFER: usize = 512 * 1024;
-/// Where more connections than these share a thread, each reads half as much at once: together they would hold too much.
-const FEW: usize = 4;
 /// Files and other things that are no connections.
 const RESERVED_FILES: u64 = 512;
 const CONNECTIONS: u64 = 60_000;
@@ -35,7 +32,8 @@ const CONNECTIONS: u64 = 60_000;
 pub(super) async fn accept(listener: TcpListener, router: Router, workers: Arc<Workers>, stopping: CancellationToken) {
     let (tasks, places) = (TaskTracker::new(), Arc::new(Semaphore::new(places())));
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD);
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(reads::MOST);
+    let bulk = Arc::default();
     loop {
         let accepted = tokio::select! {
             accepted = async {
@@ -56,13 +54,13 @@ pub(super) async fn accept(listener: TcpListener, router: Router, workers: Arc<W
         // Without it an answer in two writes waits 40 ms for the client's acknowledgement (Nagle, RFC 896).
         let _ = stream.set_nodelay(true);
         let Ok(stream) = stream.into_std() else { continue };
-        let (mut http, router, stopping) = (http.clone(), router.clone(), stopping.clone());
-        workers.spawn(&tasks, |others| async move {
+        let (http, router, stopping) = (http.clone(), router.clone(), stopping.clone());
+        let reads = Reads::new(&bulk);
+        workers.spawn(&tasks, async move {
             let _place = place;
             let Ok(stream) = TcpStream::from_std(stream) else { return };
-            http.max_buf_size(if others < FEW { BUFFER } else { BUFFER / 2 });
             let known = Connection { peer, drained: Drained::new(), outlet: Outlet::default() };
-            let wire = TokioIo::new(Wire::new(stream, known.drained.clone(), known.outlet.clone()));
+            let wire = TokioIo::new(Wire::new(stream, reads, known.drained.clone(), known.outlet.clone()));
             let service = service_fn(move |mut request: Request<Incoming>| {
                 request.extensions_mut().insert(known.clone());
                 router.clone().call(request)

@@ -6,10 +6,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf, Take};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
+use super::reads::Reads;
 use crate::blobs::Outlet;
 use crate::http::Drained;
 
@@ -20,7 +21,8 @@ const ASKED: Duration = Duration::from_millis(200);
 
 /// A TCP connection.
 pub(super) struct Wire {
-    stream: TcpStream,
+    stream: Take<TcpStream>,
+    reads: Reads,
     drained: Drained,
     outlet: Outlet,
     /// Runs while a write waits.
@@ -32,8 +34,8 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream, drained: Drained, outlet: Outlet) -> Self {
-        Self { stream, drained, outlet, stalled: None, ask: None, empty: 0 }
+    pub(super) fn new(stream: TcpStream, reads: Reads, drained: Drained, outlet: Outlet) -> Self {
+        Self { stream: stream.take(0), reads, drained, outlet, stalled: None, ask: None, empty: 0 }
     }
 
     /// Lets a write wait for [`STALLED`] at the most.
@@ -48,9 +50,10 @@ impl Wire {
 
     /// Sends what the next `length` bytes stand in for.
     fn send(&self, cx: &mut Context<'_>, length: usize) -> Poll<io::Result<usize>> {
+        let stream = self.stream.get_ref();
         loop {
-            ready!(self.stream.poll_write_ready(cx))?;
-            match self.stream.try_io(Interest::WRITABLE, || self.outlet.send(&self.stream, length)) {
+            ready!(stream.poll_write_ready(cx))?;
+            match stream.try_io(Interest::WRITABLE, || self.outlet.send(stream, length)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 sent => return Poll::Ready(sent),
             }
@@ -66,7 +69,7 @@ impl Wire {
         let ask = self.ask.get_or_insert_with(|| Box::pin(tokio::time::sleep(ASKED)));
         while ask.as_mut().poll(cx).is_ready() {
             // Twice in a row: between two writes the kernel may have nothing for a moment.
-            self.empty = if unsent(&self.stream) == 0 { self.empty + 1 } else { 0 };
+            self.empty = if unsent(self.stream.get_ref()) == 0 { self.empty + 1 } else { 0 };
             if self.empty >= 2 {
                 self.drained.sent();
                 (self.ask, self.empty) = (None, 0);
@@ -103,7 +106,11 @@ fn unsent(_: &TcpStream) -> i32 {
 impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.watch(cx);
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let (most, before) = (self.reads.most(), buffer.filled().len());
+        self.stream.set_limit(most as u64);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        self.reads.read(buffer.filled().len() - before);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -120,20 +127,20 @@ impl AsyncWrite for Wire {
         let in_memory = slices.iter().position(|bytes| Outlet::is_stand_in(bytes)).unwrap_or(slices.len());
         let written = match slices.first() {
             Some(bytes) if in_memory == 0 => self.send(cx, bytes.len()),
-            _ => Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..in_memory]),
+            _ => Pin::new(self.stream.get_mut()).poll_write_vectored(cx, &slices[..in_memory]),
         };
         self.paced(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream.get_ref().is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        Pin::new(self.stream.get_mut()).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        Pin::new(self.stream.get_mut()).poll_shutdown(cx)
     }
 }

@@ -35,14 +35,9 @@ impl Workers {
         (0..cores).map(Worker::start).collect::<anyhow::Result<_>>().map(Self)
     }
 
-    /// Runs a connection where the fewest are. `connection` is told how many others are there.
-    pub(super) fn spawn<F>(&self, tasks: &TaskTracker, connection: impl FnOnce(usize) -> F)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let others = |worker: &&Worker| Arc::strong_count(&worker.held) - 1;
-        let Some(worker) = self.0.iter().min_by_key(others) else { return };
-        let connection = connection(others(&worker));
+    /// Runs a connection where the fewest are.
+    pub(super) fn spawn(&self, tasks: &TaskTracker, connection: impl Future<Output = ()> + Send + 'static) {
+        let Some(worker) = self.0.iter().min_by_key(|worker| Arc::strong_count(&worker.held)) else { return };
         let held = Arc::clone(&worker.held);
         let counted = async move {
             let _held = held;
