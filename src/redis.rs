@@ -42,7 +42,7 @@ const BULK_LINKS: usize = 2;
 /// Both for each thread and each master of a cluster.
 const CLUSTER_LINKS: (usize, usize) = (1, 1);
 /// Chunks that all writers together have under way, each in a pipe of its own; where only links go, each is held twice more.
-const CHUNKS_UNDER_WAY: usize = 6;
+const CHUNKS_UNDER_WAY: usize = 3;
 
 /// Where Redis is, and what may be kept in it.
 #[derive(Clone)]

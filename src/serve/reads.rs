@@ -10,7 +10,7 @@ pub(super) const MOST: usize = 512 * 1024;
 /// Bytes that a connection may always read at once.
 const LEAST: usize = 64 * 1024;
 /// Bytes that all who bring many read at once, but for [`LEAST`] each.
-const HOLD: usize = 2 * 1024 * 1024;
+const HOLD: usize = 1024 * 1024;
 /// Who reads so many bytes at once brings many.
 const MANY: usize = 32 * 1024;
 /// HTTP doubles a buffer that was filled: this much of it never is.
@@ -68,7 +68,7 @@ mod tests {
                 sizes.push((quiet.most() + SPARE) / 1024);
             }
         }
-        assert_eq!(sizes, [512, 512, 512, 256, 128, 64, 64]);
+        assert_eq!(sizes, [512, 512, 256, 128, 64, 64, 64]);
         // Who waits for its next request, or is gone, does not count.
         all.truncate(10);
         all[..8].iter_mut().for_each(|reads| reads.read(MANY - 1));
