@@ -7,13 +7,15 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use ::redis::{Cmd, Value};
 use async_trait::async_trait;
 use bytes::{Buf, Bytes};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, FuturesOrdered, StreamExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use super::growth::{Growth, LEAST};
 use super::under_way::UnderWay;
@@ -31,6 +33,12 @@ const READS_HOLD: u64 = 8 * 1024 * 1024;
 const GROWTH: (u64, u64) = (64, 8);
 /// Fewer bytes than this are copied: while they wait for the rest of a chunk, they would keep the whole buffer that they came in.
 const FEW: usize = 64 * 1024;
+/// Chunks that quick writers fill at the same time: each of many would else hold one while it waits for its turn to send it.
+const FILLING: usize = 4;
+/// A writer is quick that needs no longer for a chunk.
+const QUICK: Duration = Duration::from_millis(100);
+/// So long a quick writer waits for others to fill theirs: one of them may have stalled.
+const PATIENCE: Duration = Duration::from_millis(20);
 /// Chunks freed, or kept, in one round trip.
 const BATCH: u64 = 64;
 /// A chunk outlives its blob by this much: the sweeper comes first, and a clock may be off.
@@ -45,12 +53,14 @@ pub struct RedisBlobs {
     put: Arc<Script>,
     /// Held by each reader.
     readers: Arc<()>,
+    filling: Arc<Semaphore>,
 }
 
 impl RedisBlobs {
     /// The blobs in `redis`.
     pub fn new(redis: Arc<Redis>) -> Self {
-        Self { redis, put: Arc::new(Script::new(include_str!("redis/put.lua"))), readers: Arc::default() }
+        let put = Arc::new(Script::new(include_str!("redis/put.lua")));
+        Self { redis, put, readers: Arc::default(), filling: Arc::new(Semaphore::new(FILLING)) }
     }
 
     fn key(&self, id: &ShareId, chunk: u64) -> String {
@@ -84,6 +94,9 @@ impl Blobs for RedisBlobs {
             expires_at: until.after(BACKSTOP),
             waiting: Vec::new(),
             waits: 0,
+            filling: Arc::clone(&self.filling),
+            place: None,
+            begun: Instant::now(),
             under_way: UnderWay::new(self.redis.under_way()),
         }))
     }
@@ -206,10 +219,24 @@ struct RedisWriter {
     expires_at: Timestamp,
     waiting: Vec<Bytes>,
     waits: u64,
+    filling: Arc<Semaphore>,
+    /// Held while it fills a chunk, where it is quick.
+    place: Option<OwnedSemaphorePermit>,
+    /// When it began with the chunk.
+    begun: Instant,
     under_way: UnderWay,
 }
 
 impl RedisWriter {
+    /// To be called before the first byte of a chunk is taken.
+    async fn begin(&mut self) {
+        if self.begun.elapsed() < QUICK {
+            let place = timeout(PATIENCE, Arc::clone(&self.filling).acquire_owned()).await;
+            self.place = place.ok().and_then(std::result::Result::ok);
+        }
+        self.begun = Instant::now();
+    }
+
     /// Sends what waits, all of it within one chunk.
     async fn send(&mut self) -> Result<()> {
         let turn = self.under_way.turn().await?;
@@ -225,7 +252,7 @@ impl RedisWriter {
         let pieces = std::mem::take(&mut self.waiting);
         self.under_way.begin(turn, async move { put(&redis, &script, &id, part, pieces, expires_at).await });
         self.offset += self.waits;
-        self.waits = 0;
+        (self.waits, self.place) = (0, None);
         Ok(())
     }
 }
@@ -234,6 +261,9 @@ impl RedisWriter {
 impl Writer for RedisWriter {
     async fn write(&mut self, mut bytes: Bytes) -> Result<()> {
         while bytes.has_remaining() {
+            if self.waits == 0 {
+                self.begin().await;
+            }
             let room = CHUNK - (self.offset + self.waits) % CHUNK;
             let taken = bytes.split_to(bytes.len().min(room as usize));
             self.waits += taken.len() as u64;
@@ -262,7 +292,7 @@ impl Writer for RedisWriter {
     }
 
     async fn stop(&mut self) {
-        (self.waits, self.waiting) = (0, Vec::new());
+        (self.waits, self.waiting, self.place) = (0, Vec::new(), None);
         self.under_way.end().await;
     }
 }
