@@ -41,7 +41,11 @@ impl Reads {
         let counts = bytes >= MANY;
         if counts != self.counted {
             self.counted = counts;
-            if counts { self.bulk.fetch_add(1, Relaxed) } else { self.bulk.fetch_sub(1, Relaxed) };
+            if counts {
+                self.bulk.fetch_add(1, Relaxed)
+            } else {
+                self.bulk.fetch_sub(1, Relaxed)
+            };
         }
     }
 }
