@@ -121,6 +121,7 @@ promises! {
         a_writer_that_lags_cuts_nothing_off
         what_is_written_again_is_what_is_read
         a_writer_waits_for_a_store_that_is_behind
+        a_writer_that_stalls_holds_up_nobody
         blobs_are_apart;
     reads:
         any_range_can_be_read

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::load::cycles;
 use crate::process::{Process, scratch, spent};
+use crate::shared::{self, Work};
 use crate::table::{Report, Row};
-use crate::{Options, SMALL, shared};
+use crate::{Options, SMALL};
 
 const CLIENTS: [usize; 4] = [1, 8, 32, 128];
 /// Commits of one cycle that must be durable before it goes on: the share, the claim.
@@ -36,17 +37,24 @@ pub(crate) fn disk(options: &Options, report: &mut Report) {
     for clients in CLIENTS {
         let mut limit = Row::new("what one fdatasync per batch allows");
         let mut bare = Row::new("threads that work as long");
+        let mut single = Row::new("the same, a part of it in the writer");
         let mut own = Row::at_least("embedded, on disk", (100.0 / WITHIN).floor() / 100.0);
         let (mut appended, mut rewritten) = (Vec::new(), Vec::new());
         for _ in 0..options.runs {
             let lone = cycles(&in_memory, 1, SYNCING, SMALL).a_second();
-            let before = spent();
+            let (before, ledger) = (spent(), in_memory.thread_cpu("ledger"));
             let most = cycles(&in_memory, clients, options.time, SMALL);
-            let work = Duration::from_secs_f64((spent() - before + most.cost.cpu) / most.count());
+            let a_cycle = |seconds: f64| Duration::from_secs_f64(seconds / most.count());
+            let (all, within) =
+                (a_cycle(spent() - before + most.cost.cpu), a_cycle(in_memory.thread_cpu("ledger") - ledger));
             let syncs = Syncs::measure(&root, clients as u64 * SMALL);
             let done = cycles(&server, clients, options.time, SMALL);
             let syncs = syncs.and(Syncs::measure(&root, clients as u64 * SMALL));
-            bare.figures.push(shared::cycles(&root, clients, (work, COMMITS), SMALL, options.time));
+            let shared = |before, within| {
+                shared::cycles(&root, clients, Work { commits: COMMITS, before, within }, SMALL, options.time)
+            };
+            bare.figures.push(shared(all, Duration::ZERO));
+            single.figures.push(shared(all.saturating_sub(within), within));
             let cycle = f64::from(COMMITS) * syncs.quickest() + 1.0 / lone;
             limit.figures.push(most.a_second().min(clients as f64 / cycle));
             own.add(done.a_second(), done.cost, done.count() / 1e3);
@@ -55,7 +63,7 @@ pub(crate) fn disk(options: &Options, report: &mut Report) {
             rewritten.push(syncs.rewritten * 1e3);
         }
         let clients = if clients == 1 { "1 client".to_owned() } else { format!("{clients} clients") };
-        report.table(&format!("on disk, {clients}, 4 KiB cycles/s"), "CPU ms/cycle", &[&limit, &bare, &own]);
+        report.table(&format!("on disk, {clients}, 4 KiB cycles/s"), "CPU ms/cycle", &[&limit, &bare, &single, &own]);
         report.figure(&format!("  fdatasync of a batch of {clients}, appended"), "ms", &appended, None);
         report.figure(&format!("  fdatasync of a batch of {clients}, over what was there"), "ms", &rewritten, None);
     }

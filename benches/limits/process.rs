@@ -80,6 +80,15 @@ impl Process {
         self.pids().into_iter().map(cpu).sum()
     }
 
+    /// CPU seconds so far of its thread of this name.
+    pub(crate) fn thread_cpu(&self, name: &str) -> f64 {
+        let pid = self.child.id();
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs").flatten().map(|thread| thread.path());
+        let named = |path: &PathBuf| fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim() == name);
+        let thread = threads.into_iter().find(named).expect("a thread of that name");
+        ticks(&format!("{pid}/task/{}", thread.file_name().expect("its id").display()), 11)
+    }
+
     /// A field of `/proc/PID/status` in MiB; of several processes the largest.
     pub(crate) fn memory(&self, field: &str) -> f64 {
         self.pids().into_iter().map(|pid| memory(pid, field)).fold(0.0, f64::max)

@@ -14,9 +14,19 @@ use crate::process::scratch;
 /// Where the file begins anew.
 const LENGTH: u64 = 8 << 20;
 
-/// Cycles a second of so many clients. Each works for `work` of its thread's time in a cycle, a part of it before each of `commits`, and
-/// then waits until a batch with its `bytes` is on the disk.
-pub(crate) fn cycles(root: &Path, clients: usize, (work, commits): (Duration, u32), bytes: u64, time: Duration) -> f64 {
+/// What is to be done for a cycle.
+#[derive(Clone, Copy)]
+pub(crate) struct Work {
+    /// Waits for the disk.
+    pub(crate) commits: u32,
+    /// CPU time, a part of it before each commit.
+    pub(crate) before: Duration,
+    /// CPU time of the one thread that writes, a part of it with each commit.
+    pub(crate) within: Duration,
+}
+
+/// Cycles a second of so many clients, each of which works, and then waits until a batch with its `bytes` is on the disk.
+pub(crate) fn cycles(root: &Path, clients: usize, work: Work, bytes: u64, time: Duration) -> f64 {
     let dir = scratch(root, "shared");
     let file = File::options().read(true).write(true).create_new(true).open(dir.join("log")).expect("a file");
     let (ask, asked) = channel::<SyncSender<()>>();
@@ -24,8 +34,8 @@ pub(crate) fn cycles(root: &Path, clients: usize, (work, commits): (Duration, u3
         let (answer, answered) = sync_channel(1);
         let (begun, mut cycles) = (Instant::now(), 0_u32);
         while begun.elapsed() < time {
-            for _ in 0..commits {
-                spin(work / commits);
+            for _ in 0..work.commits {
+                spin(work.before / work.commits);
                 ask.send(answer.clone()).expect("it syncs");
                 answered.recv().expect("it answers");
             }
@@ -34,7 +44,7 @@ pub(crate) fn cycles(root: &Path, clients: usize, (work, commits): (Duration, u3
         cycles
     };
     let done = thread::scope(|scope| {
-        scope.spawn(|| sync(&file, asked, bytes));
+        scope.spawn(|| sync(&file, asked, work.within / work.commits, bytes));
         let asking = std::iter::repeat_n(ask, clients);
         let threads: Vec<_> = asking.map(|ask| scope.spawn(|| client(ask))).collect();
         threads.into_iter().map(|thread| thread.join().expect("a client")).sum::<u32>()
@@ -43,11 +53,12 @@ pub(crate) fn cycles(root: &Path, clients: usize, (work, commits): (Duration, u3
     f64::from(done) / time.as_secs_f64()
 }
 
-/// Writes down all that ask, with one sync for those who asked meanwhile.
-fn sync(file: &File, asked: Receiver<SyncSender<()>>, bytes: u64) {
+/// Works for all that ask and writes that down, with one sync for those who asked meanwhile.
+fn sync(file: &File, asked: Receiver<SyncSender<()>>, work: Duration, bytes: u64) {
     let mut at = 0;
     while let Ok(first) = asked.recv() {
         let batch: Vec<_> = std::iter::once(first).chain(asked.try_iter()).collect();
+        spin(work * batch.len() as u32);
         let content = vec![1; batch.len() * bytes as usize];
         file.write_all_at(&content, at).and_then(|()| file.sync_data()).expect("room on the disk");
         at = (at + content.len() as u64) % LENGTH;

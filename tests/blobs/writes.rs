@@ -1,7 +1,10 @@
 //! What is written stays as it was written.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use onetimeshare::share::ShareId;
+use tokio::time::timeout;
 
 use super::given::*;
 use crate::World;
@@ -101,6 +104,22 @@ pub async fn a_writer_waits_for_a_store_that_is_behind(world: World) {
     for id in &ids {
         assert_holds(&*world.there, id, &content).await;
     }
+}
+
+pub async fn a_writer_that_stalls_holds_up_nobody(world: World) {
+    let content = content(4 * MIB);
+    let mut stalled = Vec::new();
+    for _ in 0..16 {
+        let mut writer = world.here.write(&ShareId::random(), 0, until()).await.unwrap();
+        for start in (0..MIB + MIB / 4).step_by(100_000) {
+            writer.write(content.slice(start..start + 100_000)).await.unwrap();
+        }
+        stalled.push(writer);
+    }
+    let id = ShareId::random();
+    let written = timeout(Duration::from_secs(60), write(&*world.here, &id, 0, &content));
+    assert_eq!(written.await, Ok(Ok(())));
+    assert_holds(&*world.there, &id, &content).await;
 }
 
 pub async fn blobs_are_apart(world: World) {
