@@ -29,7 +29,8 @@ const TMPFS: i64 = 0x0102_1994;
 /// many clients come to `clients / (COMMITS × sync + lone cycle)` a second, unless the CPU ends it sooner: never to more
 /// than as many clients do in memory. To come near, all clients would have to be in every batch; one that asks while a sync
 /// runs waits for the rest of that, too, and whoever is answered waits for a core. How much of the limit that leaves, threads
-/// show that share syncs and take the CPU as long as server and clients do for a cycle in memory.
+/// show that share syncs and take the CPU as long as server and clients do for a cycle in memory; then the same where the one
+/// that writes takes as much of it as our ledger. It writes beside that, which is in the ledger's time already: a little too much.
 pub(crate) fn disk(options: &Options, report: &mut Report) {
     let root = on_disk();
     println!("\non disk: {}", root.display());

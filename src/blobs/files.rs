@@ -223,7 +223,7 @@ impl FileWriter {
 #[async_trait]
 impl Writer for FileWriter {
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
-        if bytes.len() < PIECE / 2 {
+        if bytes.len() < PIECE / 4 {
             self.waiting.extend_from_slice(&bytes);
             return if self.waiting.len() < PIECE { Ok(()) } else { self.flush().await };
         }

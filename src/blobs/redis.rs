@@ -32,13 +32,13 @@ const READS_HOLD: u64 = 8 * 1024 * 1024;
 /// Pieces grow to this part of what was read before, or, for who is quick, to this one, up to whole chunks: each costs a trip to Redis.
 const GROWTH: (u64, u64) = (64, 8);
 /// Fewer bytes than this are copied: while they wait for the rest of a chunk, they would keep the whole buffer that they came in.
-const FEW: usize = 64 * 1024;
+const FEW: usize = 32 * 1024;
 /// Chunks that quick writers fill at the same time: each of many would else hold one while it waits for its turn to send it.
 const FILLING: usize = 4;
-/// A writer is quick that needs no longer for a chunk.
-const QUICK: Duration = Duration::from_millis(100);
-/// So long a quick writer waits for others to fill theirs: one of them may have stalled.
-const PATIENCE: Duration = Duration::from_millis(20);
+/// A writer is quick that fills a chunk in so long. No longer does one wait for a place: who holds it may have stalled.
+const QUICK: Duration = Duration::from_millis(20);
+/// Chunks for which a writer waits for no place after it did so in vain.
+const RESTED: u32 = 64;
 /// Chunks freed, or kept, in one round trip.
 const BATCH: u64 = 64;
 /// A chunk outlives its blob by this much: the sweeper comes first, and a clock may be off.
@@ -97,6 +97,8 @@ impl Blobs for RedisBlobs {
             filling: Arc::clone(&self.filling),
             place: None,
             begun: Instant::now(),
+            took: Duration::ZERO,
+            resting: 0,
             under_way: UnderWay::new(self.redis.under_way()),
         }))
     }
@@ -220,25 +222,33 @@ struct RedisWriter {
     waiting: Vec<Bytes>,
     waits: u64,
     filling: Arc<Semaphore>,
-    /// Held while it fills a chunk, where it is quick.
+    /// Held while it fills a chunk, as long as it is quick.
     place: Option<OwnedSemaphorePermit>,
     /// When it began with the chunk.
     begun: Instant,
+    /// How long it filled the last one.
+    took: Duration,
+    resting: u32,
     under_way: UnderWay,
 }
 
 impl RedisWriter {
-    /// To be called before the first byte of a chunk is taken.
+    /// To be called before the first byte of what is sent next.
     async fn begin(&mut self) {
-        if self.begun.elapsed() < QUICK {
-            let place = timeout(PATIENCE, Arc::clone(&self.filling).acquire_owned()).await;
-            self.place = place.ok().and_then(std::result::Result::ok);
+        if self.resting > 0 {
+            self.resting -= 1;
+        } else if self.took < QUICK {
+            match timeout(QUICK, Arc::clone(&self.filling).acquire_owned()).await {
+                Ok(Ok(place)) => self.place = Some(place),
+                _ => self.resting = RESTED,
+            }
         }
         self.begun = Instant::now();
     }
 
     /// Sends what waits, all of it within one chunk.
     async fn send(&mut self) -> Result<()> {
+        self.took = self.begun.elapsed();
         let turn = self.under_way.turn().await?;
         // What this upload has reserved is part of what is free.
         if self.redis.room().free() < self.waits {
@@ -260,6 +270,9 @@ impl RedisWriter {
 #[async_trait]
 impl Writer for RedisWriter {
     async fn write(&mut self, mut bytes: Bytes) -> Result<()> {
+        if self.begun.elapsed() > QUICK {
+            self.place = None;
+        }
         while bytes.has_remaining() {
             if self.waits == 0 {
                 self.begin().await;

@@ -24,6 +24,8 @@ use crate::http::{Connection, Drained};
 
 /// The head of a request must be here in this time; between two requests, the next one must begin in it.
 const HEAD: Duration = Duration::from_secs(30);
+/// Bytes of a request's head at the most.
+const HEAD_MOST: usize = 256 * 1024;
 /// Files and other things that are no connections.
 const RESERVED_FILES: u64 = 512;
 const CONNECTIONS: u64 = 60_000;
@@ -32,7 +34,8 @@ const CONNECTIONS: u64 = 60_000;
 pub(super) async fn accept(listener: TcpListener, router: Router, workers: Arc<Workers>, stopping: CancellationToken) {
     let (tasks, places) = (TaskTracker::new(), Arc::new(Semaphore::new(places())));
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(reads::MOST);
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD);
+    http.max_buf_size(reads::MOST).max_header_size(HEAD_MOST);
     let bulk = Arc::default();
     loop {
         let accepted = tokio::select! {

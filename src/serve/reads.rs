@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Bytes that a connection reads at once, and that a request's head may have, at the most: half of it takes an upload a sixth more
-/// CPU.
+/// Bytes that a connection reads at once at the most: half of it takes an upload a sixth more CPU.
 pub(super) const MOST: usize = 512 * 1024;
 /// Bytes that a connection may always read at once.
 const LEAST: usize = 64 * 1024;
@@ -18,7 +17,7 @@ const SPARE: usize = 4 * 1024;
 
 /// What one connection may read at once.
 pub(super) struct Reads {
-    /// How many bring many bytes.
+    /// How many brought many bytes with their last read.
     bulk: Arc<AtomicUsize>,
     /// Whether this is one of them.
     counted: bool,
@@ -73,7 +72,7 @@ mod tests {
             }
         }
         assert_eq!(sizes, [512, 512, 256, 128, 64, 64, 64]);
-        // Who waits for its next request, or is gone, does not count.
+        // Who last read little, or is gone, does not count.
         all.truncate(10);
         all[..8].iter_mut().for_each(|reads| reads.read(MANY - 1));
         assert_eq!((bulk.load(Relaxed), quiet.most()), (2, MOST - SPARE));

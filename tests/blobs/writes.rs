@@ -107,18 +107,19 @@ pub async fn a_writer_waits_for_a_store_that_is_behind(world: World) {
 }
 
 pub async fn a_writer_that_stalls_holds_up_nobody(world: World) {
-    let content = content(4 * MIB);
-    let mut stalled = Vec::new();
-    for _ in 0..16 {
-        let mut writer = world.here.write(&ShareId::random(), 0, until()).await.unwrap();
-        for start in (0..MIB + MIB / 4).step_by(100_000) {
-            writer.write(content.slice(start..start + 100_000)).await.unwrap();
+    let (id, content) = (ShareId::random(), content(4 * MIB));
+    let write_beside = async {
+        let mut stalled = Vec::new();
+        for _ in 0..16 {
+            let mut writer = world.here.write(&ShareId::random(), 0, until()).await?;
+            for start in (0..MIB + MIB / 4).step_by(100_000) {
+                writer.write(content.slice(start..start + 100_000)).await?;
+            }
+            stalled.push(writer);
         }
-        stalled.push(writer);
-    }
-    let id = ShareId::random();
-    let written = timeout(Duration::from_secs(60), write(&*world.here, &id, 0, &content));
-    assert_eq!(written.await, Ok(Ok(())));
+        write(&*world.here, &id, 0, &content).await
+    };
+    assert_eq!(timeout(Duration::from_secs(60), write_beside).await, Ok(Ok(())));
     assert_holds(&*world.there, &id, &content).await;
 }
 
