@@ -3,6 +3,7 @@
 //! They know nothing of claims and leases, nor of what the bytes mean.
 
 pub mod files;
+mod filling;
 mod growth;
 pub mod objects;
 mod outlet;

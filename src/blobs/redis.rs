@@ -7,16 +7,16 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use ::redis::{Cmd, Value};
 use async_trait::async_trait;
 use bytes::{Buf, Bytes};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, FuturesOrdered, StreamExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::sync::Semaphore;
 
+use super::filling::{self, Filling};
 use super::growth::{Growth, LEAST};
 use super::under_way::UnderWay;
 use super::{Blobs, Error, Outlet, Pieces, Result, Writer};
@@ -33,12 +33,6 @@ const READS_HOLD: u64 = 8 * 1024 * 1024;
 const GROWTH: (u64, u64) = (64, 8);
 /// Fewer bytes than this are copied: while they wait for the rest of a chunk, they would keep the whole buffer that they came in.
 const FEW: usize = 32 * 1024;
-/// Chunks that quick writers fill at the same time: each of many would else hold one while it waits for its turn to send it.
-const FILLING: usize = 4;
-/// A writer is quick that fills a chunk in so long. No longer does one wait for a place: who holds it may have stalled.
-const QUICK: Duration = Duration::from_millis(20);
-/// Chunks for which a writer waits for no place after it did so in vain.
-const RESTED: u32 = 64;
 /// Chunks freed, or kept, in one round trip.
 const BATCH: u64 = 64;
 /// A chunk outlives its blob by this much: the sweeper comes first, and a clock may be off.
@@ -53,14 +47,15 @@ pub struct RedisBlobs {
     put: Arc<Script>,
     /// Held by each reader.
     readers: Arc<()>,
-    filling: Arc<Semaphore>,
+    /// Where writers fill a chunk.
+    places: Arc<Semaphore>,
 }
 
 impl RedisBlobs {
     /// The blobs in `redis`.
     pub fn new(redis: Arc<Redis>) -> Self {
         let put = Arc::new(Script::new(include_str!("redis/put.lua")));
-        Self { redis, put, readers: Arc::default(), filling: Arc::new(Semaphore::new(FILLING)) }
+        Self { redis, put, readers: Arc::default(), places: filling::places() }
     }
 
     fn key(&self, id: &ShareId, chunk: u64) -> String {
@@ -94,11 +89,7 @@ impl Blobs for RedisBlobs {
             expires_at: until.after(BACKSTOP),
             waiting: Vec::new(),
             waits: 0,
-            filling: Arc::clone(&self.filling),
-            place: None,
-            begun: Instant::now(),
-            took: Duration::ZERO,
-            resting: 0,
+            filling: Filling::new(&self.places),
             under_way: UnderWay::new(self.redis.under_way()),
         }))
     }
@@ -221,34 +212,14 @@ struct RedisWriter {
     expires_at: Timestamp,
     waiting: Vec<Bytes>,
     waits: u64,
-    filling: Arc<Semaphore>,
-    /// Held while it fills a chunk, as long as it is quick.
-    place: Option<OwnedSemaphorePermit>,
-    /// When it began with the chunk.
-    begun: Instant,
-    /// How long it filled the last one.
-    took: Duration,
-    resting: u32,
+    filling: Filling,
     under_way: UnderWay,
 }
 
 impl RedisWriter {
-    /// To be called before the first byte of what is sent next.
-    async fn begin(&mut self) {
-        if self.resting > 0 {
-            self.resting -= 1;
-        } else if self.took < QUICK {
-            match timeout(QUICK, Arc::clone(&self.filling).acquire_owned()).await {
-                Ok(Ok(place)) => self.place = Some(place),
-                _ => self.resting = RESTED,
-            }
-        }
-        self.begun = Instant::now();
-    }
-
     /// Sends what waits, all of it within one chunk.
     async fn send(&mut self) -> Result<()> {
-        self.took = self.begun.elapsed();
+        self.filling.fill();
         let turn = self.under_way.turn().await?;
         // What this upload has reserved is part of what is free.
         if self.redis.room().free() < self.waits {
@@ -262,7 +233,8 @@ impl RedisWriter {
         let pieces = std::mem::take(&mut self.waiting);
         self.under_way.begin(turn, async move { put(&redis, &script, &id, part, pieces, expires_at).await });
         self.offset += self.waits;
-        (self.waits, self.place) = (0, None);
+        self.waits = 0;
+        self.filling.end();
         Ok(())
     }
 }
@@ -270,12 +242,10 @@ impl RedisWriter {
 #[async_trait]
 impl Writer for RedisWriter {
     async fn write(&mut self, mut bytes: Bytes) -> Result<()> {
-        if self.begun.elapsed() > QUICK {
-            self.place = None;
-        }
+        self.filling.go_on();
         while bytes.has_remaining() {
             if self.waits == 0 {
-                self.begin().await;
+                self.filling.begin().await;
             }
             let room = CHUNK - (self.offset + self.waits) % CHUNK;
             let taken = bytes.split_to(bytes.len().min(room as usize));
@@ -305,7 +275,8 @@ impl Writer for RedisWriter {
     }
 
     async fn stop(&mut self) {
-        (self.waits, self.waiting, self.place) = (0, Vec::new(), None);
+        (self.waits, self.waiting) = (0, Vec::new());
+        self.filling.end();
         self.under_way.end().await;
     }
 }
