@@ -20,7 +20,6 @@ use std::time::Duration;
 
 use ::redis::{Cmd, RedisError, Value};
 use bytes::Bytes;
-use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
 use pipe::Write;
@@ -41,8 +40,6 @@ const LEDGER_LINKS: usize = 1;
 const BULK_LINKS: usize = 2;
 /// Both for each thread and each master of a cluster.
 const CLUSTER_LINKS: (usize, usize) = (1, 1);
-/// Chunks that all writers together have under way, each in a pipe of its own; where only links go, each is held twice more.
-const CHUNKS_UNDER_WAY: usize = 3;
 
 /// Where Redis is, and what may be kept in it.
 #[derive(Clone)]
@@ -113,7 +110,6 @@ pub enum Server {
 pub struct Redis {
     shards: Arc<Shards>,
     wants_acks: bool,
-    under_way: Arc<Semaphore>,
     room: Arc<Room>,
     _sampler: AbortOnDropHandle<()>,
 }
@@ -202,11 +198,6 @@ impl Redis {
         script: &Script,
     ) -> Result<(), Failure> {
         Ok(self.shards.write(Write { key, bytes, at, expires_at: expires_at.0 }, script).await?)
-    }
-
-    /// Bounds the chunks that all writers together have under way: one permit each.
-    pub(crate) fn under_way(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.under_way)
     }
 
     /// How much room there is.

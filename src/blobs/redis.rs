@@ -33,6 +33,8 @@ const READS_HOLD: u64 = 8 * 1024 * 1024;
 const GROWTH: (u64, u64) = (64, 8);
 /// Fewer bytes than this are copied: while they wait for the rest of a chunk, they would keep the whole buffer that they came in.
 const FEW: usize = 32 * 1024;
+/// Chunks that all writers together have under way, each in a pipe of its own; where only links go, each is held twice more.
+const CHUNKS_UNDER_WAY: usize = 3;
 /// Chunks freed, or kept, in one round trip.
 const BATCH: u64 = 64;
 /// A chunk outlives its blob by this much: the sweeper comes first, and a clock may be off.
@@ -49,13 +51,16 @@ pub struct RedisBlobs {
     readers: Arc<()>,
     /// Where writers fill a chunk.
     places: Arc<Semaphore>,
+    /// What each chunk under way holds one of.
+    under_way: Arc<Semaphore>,
 }
 
 impl RedisBlobs {
     /// The blobs in `redis`.
     pub fn new(redis: Arc<Redis>) -> Self {
         let put = Arc::new(Script::new(include_str!("redis/put.lua")));
-        Self { redis, put, readers: Arc::default(), places: filling::places() }
+        let under_way = Arc::new(Semaphore::new(CHUNKS_UNDER_WAY));
+        Self { redis, put, readers: Arc::default(), places: filling::places(), under_way }
     }
 
     fn key(&self, id: &ShareId, chunk: u64) -> String {
@@ -90,7 +95,7 @@ impl Blobs for RedisBlobs {
             waiting: Vec::new(),
             waits: 0,
             filling: Filling::new(&self.places),
-            under_way: UnderWay::new(self.redis.under_way()),
+            under_way: UnderWay::new(Arc::clone(&self.under_way)),
         }))
     }
 

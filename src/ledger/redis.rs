@@ -10,6 +10,7 @@ mod apart;
 mod decode;
 mod keys;
 mod scripts;
+mod uploads;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,6 @@ use ::redis::Value;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use self::apart::is_refused;
 use self::decode::{Record, Reply, bytes_of};
 use self::keys::Keys;
 use self::scripts::Scripts;
@@ -99,126 +99,27 @@ impl RedisLedger {
 #[async_trait]
 impl Ledger for RedisLedger {
     async fn begin(&self, upload: &NewUpload, now: Timestamp) -> Result<()> {
-        let (keys, until) = (self.keys(&upload.id), upload.window_ends_at);
-        let terms = &upload.terms;
-        let call = self.scripts.begin.call(&[&keys.upload(&upload.token), &keys.receipt()], 512).arg(now.0);
-        let call = call.arg(&upload.token.0[..]).arg(&upload.owner.0[..]).arg(&terms.verifier.0[..]);
-        let call = call.arg(u8::from(terms.password)).arg(terms.downloads).arg(millis(terms.expires_in));
-        let call = call.arg(optional(upload.length)).arg(upload.manifest_len).arg(until.0);
-        let call = call.arg(until.after(RECEIPT_KEPT).0);
-        let reserve = async {
-            match upload.length {
-                Some(length) => self.reserve(&upload.token, length, until).await,
-                None => Ok(()),
-            }
-        };
-        let (hinted, reserved) = tokio::join!(self.look_first_at(&upload.id, until), reserve);
-        let begun = match (&hinted, reserved) {
-            (Ok(_), Ok(())) => self.run(call, now).await.map(drop),
-            (Err(error), _) => Err(error.clone()),
-            (_, Err(error)) => Err(error),
-        };
-        if is_refused(&begun) {
-            self.give_back(&upload.token).await?;
-            if hinted == Ok(true) {
-                self.look_no_more(&upload.id).await?;
-            }
-        }
-        begun
+        uploads::begin(self, upload, now).await
     }
 
     async fn upload(&self, id: &ShareId, token: &Digest, now: Timestamp) -> Result<Upload> {
-        let keys = self.keys(id);
-        let call = self.scripts.upload.call(&[&keys.upload(token), &keys.receipt()], 0);
-        let upload = self.run(call, now).await?.upload(token, now)?;
-        if upload.expires_at.is_some() {
-            self.acknowledge(&keys, now).await?;
-        }
-        Ok(upload)
+        uploads::upload(self, id, token, now).await
     }
 
     async fn declare(&self, id: &ShareId, token: &Digest, length: u64, now: Timestamp) -> Result<()> {
-        let upload = self.upload(id, token, now).await?;
-        if upload.length.is_some_and(|declared| declared != length) {
-            return Err(Error::Conflict(upload.offset));
-        }
-        self.reserve(token, length.saturating_sub(upload.offset), upload.window_ends_at).await?;
-        let keys = self.keys(id);
-        let call = self.scripts.declare.call(&[&keys.upload(token), &keys.receipt()], 64).arg(now.0).arg(length);
-        let declared = self.run(call, now).await.map(drop);
-        if is_refused(&declared) {
-            self.give_back(token).await?;
-        }
-        declared
+        uploads::declare(self, id, token, length, now).await
     }
 
     async fn advance(&self, step: &Advance, now: Timestamp) -> Result<()> {
-        let keys = self.keys(&step.id);
-        let room = self.redis.room();
-        let fits = !room.has_blobs() || room.fits(step.to.saturating_sub(step.from));
-        let call = self.scripts.advance.call(&[&keys.upload(&step.token), &keys.receipt()], 256).arg(now.0);
-        let call = call.arg(step.writer).arg(step.from).arg(step.to);
-        let call = call.arg(optional(step.window_ends_at.map(|at| at.0)));
-        let call = call.arg(optional(step.window_ends_at.map(|at| at.after(RECEIPT_KEPT).0)));
-        let mut reply = self.run(call.arg(u8::from(fits)), now).await?;
-        // A window that moves on needs no hint: the sweeper looks when the first one ends, and then puts it off.
-        match reply.maybe() {
-            None => Ok(()),
-            Some(length) => {
-                self.still_to_come(&step.token, length.unsigned_abs().saturating_sub(step.to), reply.time()?).await
-            }
-        }
+        uploads::advance(self, step, now).await
     }
 
     async fn publish(&self, publish: &Publish, now: Timestamp) -> Result<Timestamp> {
-        let keys = self.keys(&publish.id);
-        let names = [&*keys.share(), &keys.receipt(), &keys.upload(&publish.token)];
-        let terms = &publish.terms;
-        let expires = now.after(terms.expires_in);
-        let content = publish.inline.as_deref().unwrap_or_default();
-        let bytes = publish.manifest.len() + content.len();
-        let room = self.redis.room();
-        // What was begun before has its room reserved, and is not refused for what others reserved since.
-        let fits = if publish.begin.is_some() { room.fits(bytes as u64) } else { bytes as u64 <= room.free() };
-        let call = self.scripts.publish.call(&names, bytes + 1024).arg(now.0);
-        let call = call.arg(&publish.token.0[..]).arg(&terms.verifier.0[..]).arg(u8::from(terms.password));
-        let call = call.arg(terms.downloads).arg(expires.0).arg(expires.after(RECEIPT_KEPT).0);
-        let call = call.arg(publish.size).arg(publish.base).arg(&publish.manifest[..]);
-        let call = call.arg(u8::from(publish.inline.is_some())).arg(content).arg(u8::from(fits));
-        let call = match &publish.begin {
-            None => call.arg(0),
-            Some(begin) => {
-                let length = begin.length.unwrap_or(publish.base + publish.size);
-                let call = call.arg(1).arg(&begin.owner.0[..]).arg(begin.window_ends_at.0);
-                call.arg(length).arg(begin.manifest_len)
-            }
-        };
-        let published = if publish.inline.is_some() {
-            self.run_acknowledged(None, call, now).await
-        } else {
-            // All at once, for a refused call has every byte here too, and an early hint does no harm.
-            let (published, hinted, given_back) = tokio::join!(
-                self.run_acknowledged(None, call, now),
-                self.look_by(&publish.id, expires),
-                self.give_back(&publish.token)
-            );
-            published.and_then(|reply| hinted.and(given_back).map(|()| reply))
-        };
-        let expires = published?.time()?;
-        room.wrote(bytes as u64);
-        Ok(expires)
+        uploads::publish(self, publish, now).await
     }
 
     async fn abandon(&self, id: &ShareId, token: &Digest, now: Timestamp) -> Result<Remains> {
-        let keys = self.keys(id);
-        let call = self.scripts.abandon.call(&[&keys.upload(token), &keys.receipt()], 128).arg(now.0);
-        let mut reply = self.run(call.arg(&token.0[..]).arg(now.after(RECEIPT_KEPT).0), now).await?;
-        if reply.optional().is_none() {
-            self.give_back(token).await?;
-            return Ok(Remains::Nothing);
-        }
-        tokio::try_join!(self.give_back(token), self.look_at(id, now))?;
-        Ok(Remains::Blob)
+        uploads::abandon(self, id, token, now).await
     }
 
     async fn peek(&self, id: &ShareId, attempt: Option<&Attempt>, now: Timestamp) -> Result<Share> {

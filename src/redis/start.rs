@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use ::redis::io::tcp::TcpSettings;
 use ::redis::{Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError};
 use anyhow::{Context, bail, ensure};
-use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::cluster::Cluster;
@@ -15,7 +14,7 @@ use super::script::Script;
 use super::sentinel::Sentinels;
 use super::shards::{Shard, Shards};
 use super::topology::{Node, Topology};
-use super::{ANSWER_WITHIN, BULK_LINKS, CHUNKS_UNDER_WAY, LEDGER_LINKS, Redis, Server, Settings};
+use super::{ANSWER_WITHIN, BULK_LINKS, LEDGER_LINKS, Redis, Server, Settings};
 
 /// Connects to Redis; waits for one that isn't there yet, as long as `settings.patience` says.
 ///
@@ -38,13 +37,7 @@ pub async fn connect(settings: &Settings) -> anyhow::Result<Arc<Redis>> {
     let room = Arc::new(Room::new(settings.max_storage, settings.has_blobs));
     room.take(&memory);
     let sampler = tokio::spawn(sample(Arc::clone(&shards), Arc::clone(&room)));
-    Ok(Arc::new(Redis {
-        shards,
-        wants_acks: settings.acks > 0,
-        under_way: Arc::new(Semaphore::new(CHUNKS_UNDER_WAY)),
-        room,
-        _sampler: AbortOnDropHandle::new(sampler),
-    }))
+    Ok(Arc::new(Redis { shards, wants_acks: settings.acks > 0, room, _sampler: AbortOnDropHandle::new(sampler) }))
 }
 
 async fn shards(settings: &Settings, patience: &mut Patience) -> anyhow::Result<Shards> {
