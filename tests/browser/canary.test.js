@@ -35,7 +35,8 @@ describe("what must not be told", () => {
 });
 
 onStore("embedded", "a session that tells everything", (test) => {
-  test("is caught, by the proxy that writes down what is said", async ({ page, proxy }) => {
+  test("is caught, by the proxy that writes down what is said", async ({ proxy, open }) => {
+    const page = await open();
     const between = await proxy({ record: true });
     const name = "Gehälter Küche 🎁.pdf";
     const content = randomBytes(3_000_000);

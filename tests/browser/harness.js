@@ -22,8 +22,11 @@ export const PAGE_CSP =
   "require-trusted-types-for 'script'; trusted-types onetimeshare";
 
 export const CHROMIUM = process.env.CHROMIUM || "/usr/bin/chromium";
-/** Of the pop-ups of the address bar, each window would prepare two, as pages of their own: half of a small test's time. */
-const POPUPS = ["WebUIOmniboxPopup", "WebUIOmniboxAimPopup"];
+/**
+ * What each window would prepare, in a process of its own: two pop-ups of the address bar, and a page for whatever comes next. Without
+ * them a small test takes less than half.
+ */
+const PREPARED = ["WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "SpareRendererForSitePerProcess"];
 /** What Playwright switches off: of two such lists only the last counts. */
 const UNWANTED =
   "AvoidUnnecessaryBeforeUnloadCheckSync,BoundaryEventDispatchTracksNodeRemoval,DestroyProfileOnBrowserClose," +
@@ -31,7 +34,7 @@ const UNWANTED =
   "ThirdPartyStoragePartitioning,Translate,AutoDeElevate,RenderDocument,OptimizationHints";
 const LAUNCH = {
   executablePath: CHROMIUM,
-  args: ["--no-sandbox", "--disable-background-networking", `--disable-features=${POPUPS},${UNWANTED}`],
+  args: ["--no-sandbox", "--disable-background-networking", `--disable-features=${PREPARED},${UNWANTED}`],
 };
 const PLAIN = { javaScriptEnabled: false, locale: "en-GB" };
 const MODERN = { javaScriptEnabled: true, locale: "en-GB" };
@@ -40,7 +43,6 @@ const MODERN = { javaScriptEnabled: true, locale: "en-GB" };
  * What a test is given. All that it opens is watched, and closed when it ends.
  *
  * @typedef {object} Scene
- * @property {Page} page a page without JavaScript
  * @property {string} server the server's address, without a closing slash
  * @property {string} folder an empty folder
  * @property {Watch} watch what the pages asked for and complained about
@@ -110,7 +112,7 @@ async function play(body, store, server, browser) {
   };
   /** @type {Scene["open"]} */
   const open = async (options = {}) => opened(await browser.newContext({ ...PLAIN, ...options }));
-  /** @type {Omit<Scene, "page">} */
+  /** @type {Scene} */
   const scene = {
     server: server.address,
     folder,
@@ -135,7 +137,7 @@ async function play(body, store, server, browser) {
   /** @type {unknown[]} */
   const failures = [];
   try {
-    await body({ ...scene, page: await open() });
+    await body(scene);
     await watch.settle();
   } catch (error) {
     failures.push(error);

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { onBothStores, sent } from "./harness.js";
 
 onBothStores("the harness", (test) => {
-  test("kills a server, and brings it back with what it kept", async ({ page, ownServer }) => {
+  test("kills a server, and brings it back with what it kept", async ({ ownServer, open }) => {
+    const page = await open();
     const server = await ownServer();
     const share = await sent(server.address, [["kept.txt", "kept"]]);
     const { address } = server;

@@ -27,7 +27,8 @@ async function tabTo(page, name) {
 }
 
 onBothStores("the keyboard alone", (test) => {
-  test("sends a file", async ({ page, server }) => {
+  test("sends a file", async ({ server, open }) => {
+    const page = await open();
     await page.goto(`${server}/`);
     const way = await tabTo(page, "file");
     assert.deepEqual(way, ["Skip to content", "OneTimeShare", "password", "expires_in", "downloads", "note", "file"]);
@@ -38,7 +39,8 @@ onBothStores("the keyboard alone", (test) => {
     await page.getByRole("heading", { name: "Ready to be taken." }).waitFor();
   });
 
-  test("sends a text, and takes it", async ({ page, server }) => {
+  test("sends a text, and takes it", async ({ server, open }) => {
+    const page = await open();
     await page.goto(`${server}/`);
     await tabTo(page, "note");
     await page.keyboard.type("by hand");
@@ -59,7 +61,8 @@ onBothStores("the keyboard alone", (test) => {
     assert.equal(file.suggestedFilename(), "text.txt");
   });
 
-  test("skips to the content", async ({ page, server }) => {
+  test("skips to the content", async ({ server, open }) => {
+    const page = await open();
     await page.goto(`${server}/status`);
     await tab(page);
     await page.keyboard.press("Enter");

@@ -4,7 +4,8 @@ import { setTimeout as pause } from "node:timers/promises";
 import { onBothStores, PAGE_CSP, sent, Watch } from "./harness.js";
 
 onBothStores("the pages", (test, store) => {
-  test("tell how the server is, and how often that was asked", async ({ page, server }) => {
+  test("tell how the server is, and how often that was asked", async ({ server, open }) => {
+    const page = await open();
     const seen = [];
     for (const address of ["/status", "/test-redis"]) {
       assert.equal((await page.goto(server + address)).status(), 200);
@@ -15,7 +16,8 @@ onBothStores("the pages", (test, store) => {
     assert.notEqual(seen[0], seen[1]);
   });
 
-  test("explain errors to people, each with its status", async ({ page, server }) => {
+  test("explain errors to people, each with its status", async ({ server, open }) => {
+    const page = await open();
     const token = "A".repeat(22);
     const id = "0".repeat(12) + "4" + "0".repeat(3) + "8" + "0".repeat(15);
     const missing = ["/nothing", "/no/such/page", `/s/${id}/${token}`, `/s/no-id/${token}`, `/r/${id}/${token}`, `/d/${id}/${token}/${token}`];
@@ -34,7 +36,8 @@ onBothStores("the pages", (test, store) => {
     assert.match(await page.locator("main").innerText(), /Not that way/);
   });
 
-  test("say about a sealed link only that it needs a script, live or not", async ({ page, server }) => {
+  test("say about a sealed link only that it needs a script, live or not", async ({ server, open }) => {
+    const page = await open();
     const share = await sent(server, [["sealed.txt", "sealed"]]);
     const live = await page.goto(share.link);
     const shown = await page.locator("main").innerText();
@@ -49,7 +52,8 @@ onBothStores("the pages", (test, store) => {
     assert.match(await page.locator("main").innerText(), /This page needs JavaScript/);
   });
 
-  test("come with the headers that keep them apart from others", async ({ page, server }) => {
+  test("come with the headers that keep them apart from others", async ({ server, open }) => {
+    const page = await open();
     const share = await sent(server, [["a.txt", "a"]]);
     for (const address of [`${server}/`, `${server}/status`, share.plain_link, share.link, share.receipt, `${server}/nothing`]) {
       const headers = (await page.goto(address)).headers();
@@ -65,7 +69,8 @@ onBothStores("the pages", (test, store) => {
     }
   });
 
-  test("have a stylesheet and an icon that load", async ({ page, server }) => {
+  test("have a stylesheet and an icon that load", async ({ server, open }) => {
+    const page = await open();
     const loaded = [];
     page.on("response", (response) => loaded.push([new URL(response.url()).pathname, response.status()]));
     await page.goto(`${server}/`, { waitUntil: "networkidle" });
@@ -75,7 +80,8 @@ onBothStores("the pages", (test, store) => {
     assert.equal((await page.request.get(server + icon)).status(), 200);
   });
 
-  test("are watched by something that sees violations and foreign requests", async ({ page, server }) => {
+  test("are watched by something that sees violations and foreign requests", async ({ server, open }) => {
+    const page = await open();
     await spoil(page, server, async (spoilt, watch) => {
       await spoilt.route(`${server}/`, async (route) => {
         const answer = await route.fetch();
@@ -89,7 +95,8 @@ onBothStores("the pages", (test, store) => {
     });
   });
 
-  test("are watched in their workers, too", async ({ page, server }) => {
+  test("are watched in their workers, too", async ({ server, open }) => {
+    const page = await open();
     await spoil(page, server, async (spoilt, watch) => {
       await watch.follow(spoilt);
       const csp = { "content-security-policy": PAGE_CSP, "content-type": "text/javascript" };

@@ -4,7 +4,8 @@ import { readFile } from "node:fs/promises";
 import { download, onBothStores, sent, stamp } from "./harness.js";
 
 onBothStores("the plain link", (test) => {
-  test("costs nothing to look at, however often and with whatever browser", async ({ page, server, open }) => {
+  test("costs nothing to look at, however often and with whatever browser", async ({ server, open }) => {
+    const page = await open();
     const share = await sent(server, [["once.txt", "once"]]);
     const modern = await open({ javaScriptEnabled: true });
     const pages = [share.plain_link, share.link, share.receipt, `${server}/s/${share.id}`, `${server}/r/${share.id}`];
@@ -22,7 +23,8 @@ onBothStores("the plain link", (test) => {
     assert.equal(await readFile((await download(page)).path, "utf8"), "once");
   });
 
-  test("takes a double click and an impatient third one for one claim", async ({ page, server }) => {
+  test("takes a double click and an impatient third one for one claim", async ({ server, open }) => {
+    const page = await open();
     const share = await sent(server, [["thrice.txt", "once only"]], { downloads: "3" });
     const claims = [];
     page.on("request", (request) => request.method() === "POST" && claims.push(request.postData()));
@@ -37,7 +39,8 @@ onBothStores("the plain link", (test) => {
     assert.match(await page.locator("main").innerText(), /1 of 3 taken/);
   });
 
-  test("gives a page that was opened in two tabs to the first of them", async ({ page, server, open }) => {
+  test("gives a page that was opened in two tabs to the first of them", async ({ server, open }) => {
+    const page = await open();
     const share = await sent(server, [["first.txt", "first"]]);
     const other = await open();
     await page.goto(share.plain_link);
@@ -49,7 +52,8 @@ onBothStores("the plain link", (test) => {
     assert.equal(await other.getByRole("heading", { level: 1 }).innerText(), "Already taken");
   });
 
-  test("shows markup, wrong directions and long names as what they are", async ({ page, server }) => {
+  test("shows markup, wrong directions and long names as what they are", async ({ server, open }) => {
+    const page = await open();
     const names = ["<img src=x onerror=alert(1)>.txt", "photo\u202egpj.exe", `${"n".repeat(200)}.txt`];
     const share = await sent(server, names.map((name) => [name, "x"]), { note: "</blockquote><script>alert(1)</script>" });
     await page.goto(share.plain_link);
@@ -65,7 +69,8 @@ onBothStores("the plain link", (test) => {
 });
 
 onBothStores("a password", (test) => {
-  test("is asked for; a wrong one shows at the field and costs nothing; the right one downloads", async ({ page, server }) => {
+  test("is asked for; a wrong one shows at the field and costs nothing; the right one downloads", async ({ server, open }) => {
+    const page = await open();
     const share = await sent(server, [["geheim 🔒.txt", "secret"]], { password: "Mähne 7", note: "a note" });
     await page.goto(share.plain_link);
     const field = page.getByLabel("Password");
@@ -93,7 +98,8 @@ onBothStores("a password", (test) => {
     assert.match(await page.locator("main").innerText(), /1 of 1 taken[\s\S]*Wrong password once/);
   });
 
-  test("that was set with the form protects what is sent", async ({ page, server }) => {
+  test("that was set with the form protects what is sent", async ({ server, open }) => {
+    const page = await open();
     await page.goto(`${server}/`);
     await page.getByLabel("Password").fill("open sesame");
     await page.getByLabel("Files").setInputFiles({ name: "cave.txt", mimeType: "text/plain", buffer: Buffer.from("gold") });
@@ -105,7 +111,8 @@ onBothStores("a password", (test) => {
     assert.equal(await readFile(got.path, "utf8"), "gold");
   });
 
-  test("that is left empty is not sent at all", async ({ page, server }) => {
+  test("that is left empty is not sent at all", async ({ server, open }) => {
+    const page = await open();
     const share = await sent(server, [["a.txt", "a"]], { password: "x" });
     await page.goto(share.plain_link);
     const posts = [];
@@ -117,7 +124,8 @@ onBothStores("a password", (test) => {
 });
 
 onBothStores("the receipt", (test) => {
-  test("revokes, and the link is withdrawn", async ({ page, server }) => {
+  test("revokes, and the link is withdrawn", async ({ server, open }) => {
+    const page = await open();
     const share = await sent(server, [["regret.txt", "regret"]]);
     assert.equal(await stamp(page, share.receipt), "WAITING");
     await page.getByRole("button", { name: "Revoke" }).click();
@@ -131,7 +139,8 @@ onBothStores("the receipt", (test) => {
     assert.equal(await page.getByRole("heading", { level: 1 }).innerText(), "Withdrawn");
   });
 
-  test("that was opened too early says that there is nothing left to revoke", async ({ page, server, open }) => {
+  test("that was opened too early says that there is nothing left to revoke", async ({ server, open }) => {
+    const page = await open();
     const share = await sent(server, [["late.txt", "late"]]);
     await page.goto(share.receipt);
     const recipient = await open();

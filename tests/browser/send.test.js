@@ -21,7 +21,8 @@ async function send(page, server, fill) {
 }
 
 onBothStores("the form sends", (test) => {
-  test("a file under its own name, with a note, to one person", async ({ page, server, folder }) => {
+  test("a file under its own name, with a note, to one person", async ({ server, folder, open }) => {
+    const page = await open();
     const name = "Grüße & Küsse 🎁.pdf";
     const content = randomBytes(200_000);
     await writeFile(join(folder, name), content);
@@ -53,7 +54,8 @@ onBothStores("the form sends", (test) => {
     assert.match(await page.locator("main").innerText(), /1 of 1 taken[\s\S]*195\.3 KiB sent/);
   });
 
-  test("several files, which arrive as one zip", async ({ page, server, folder }) => {
+  test("several files, which arrive as one zip", async ({ server, folder, open }) => {
+    const page = await open();
     const files = { "Übersicht.txt": "eins", "📷 photo.jpg": randomBytes(70_000), "empty": "" };
     for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content);
     const { link } = await send(page, server, () =>
@@ -71,7 +73,8 @@ onBothStores("the form sends", (test) => {
     }
   });
 
-  test("a text instead of a file", async ({ page, server }) => {
+  test("a text instead of a file", async ({ server, open }) => {
+    const page = await open();
     const { link } = await send(page, server, async () => {
       await page.getByText("Send a text instead").click();
       await page.getByLabel("Text", { exact: true }).fill("Der Schlüssel liegt\nunter der Matte 🗝");
@@ -83,7 +86,8 @@ onBothStores("the form sends", (test) => {
     assert.equal(await readFile(got.path, "utf8"), "Der Schlüssel liegt\r\nunter der Matte 🗝");
   });
 
-  test("an empty file", async ({ page, server, folder }) => {
+  test("an empty file", async ({ server, folder, open }) => {
+    const page = await open();
     await writeFile(join(folder, "nothing.txt"), "");
     const { link } = await send(page, server, () => page.getByLabel("Files").setInputFiles(join(folder, "nothing.txt")));
     await page.goto(link);
@@ -93,7 +97,8 @@ onBothStores("the form sends", (test) => {
     assert.equal((await readFile(got.path)).length, 0);
   });
 
-  test("300 MiB without a bit changed", async ({ page, server, folder }) => {
+  test("300 MiB without a bit changed", async ({ server, folder, open }) => {
+    const page = await open();
     const path = join(folder, "large.bin");
     const file = await openFile(path, "w");
     for (let written = 0; written < 300; written += 10) await file.write(randomBytes(10 * MEBIBYTE));
@@ -105,7 +110,8 @@ onBothStores("the form sends", (test) => {
     assert.equal(await sha256(got.path), await sha256(path));
   });
 
-  test("for as long and to as many as was chosen", async ({ page, server, folder }) => {
+  test("for as long and to as many as was chosen", async ({ server, folder, open }) => {
+    const page = await open();
     await writeFile(join(folder, "a.txt"), "a");
     const { link, receipt } = await send(page, server, async () => {
       await page.getByLabel("Kept for").selectOption("1 hour");
@@ -124,7 +130,8 @@ onBothStores("the form sends", (test) => {
     assert.equal((await page.goto(link)).status(), 410);
   });
 
-  test("nothing where nothing was chosen, and says so", async ({ page, server }) => {
+  test("nothing where nothing was chosen, and says so", async ({ server, open }) => {
+    const page = await open();
     await page.goto(`${server}/`);
     const [answer] = await Promise.all([page.waitForResponse(`${server}/`), page.getByRole("button", { name: "Send" }).click()]);
     assert.equal(answer.status(), 400);
