@@ -305,6 +305,9 @@ pub trait Ledger: Send + Sync + 'static {
     /// Up to 100 shares whose bytes may be freed for certain (see [`Ledger::confirm`]), and what they came to.
     async fn due(&self, now: Timestamp) -> Result<Vec<(ShareId, Ended)>>;
 
+    /// The share's bytes can't be freed yet: until then [`Ledger::due`] does not name it. Of one whose bytes are gone nothing changes.
+    async fn put_off(&self, id: &ShareId, until: Timestamp) -> Result<()>;
+
     /// The share's bytes are gone from the blobs. `true` for the first to say so.
     async fn freed(&self, id: &ShareId, now: Timestamp) -> Result<bool>;
 

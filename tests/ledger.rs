@@ -163,6 +163,7 @@ promises! {
         what_a_clock_ahead_has_swept_stays_gone_once_it_is_set_right
         a_step_that_is_repeated_later_postpones_no_end
         what_is_due_waits_for_no_lease_that_goes_on
+        what_can_not_be_freed_yet_is_put_off
         bytes_are_freed_once_by_any_number_of_sweepers
         a_record_holds_its_blob_until_it_is_freed
         an_upload_reserves_its_length

@@ -261,6 +261,10 @@ impl Ledger for RedisLedger {
         self.due_for_certain(now).await
     }
 
+    async fn put_off(&self, id: &ShareId, until: Timestamp) -> Result<()> {
+        self.look_later(id, None, until).await
+    }
+
     async fn freed(&self, id: &ShareId, _now: Timestamp) -> Result<bool> {
         // The hint goes last: after a crash between the two the sweep comes by once more.
         self.redis.ask(::redis::cmd("HDEL").arg(self.keys(id).receipt()).arg("blob")).await?;

@@ -232,6 +232,11 @@ impl Ledger for Sqlite {
         }
     }
 
+    async fn put_off(&self, id: &ShareId, until: Timestamp) -> Result<()> {
+        let id = *id;
+        self.writer.run(move |book| ends::put_off(book, &id, until)).await
+    }
+
     async fn freed(&self, id: &ShareId, now: Timestamp) -> Result<bool> {
         let id = *id;
         self.writer.run(move |book| ends::freed(book, &id, now)).await

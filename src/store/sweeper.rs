@@ -3,13 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::task::JoinHandle;
 
 use super::{Result, Store, now};
-use crate::share::{State, Timestamp, random};
+use crate::share::{Ended, ShareId, State, Timestamp, random};
 
 /// A lapse, expiry or revocation frees within 60 s; this leaves room for a store that was away.
 const EVERY: Duration = Duration::from_secs(5);
+/// What can't be freed is tried again so much later.
+const AGAIN: Duration = Duration::from_secs(30);
+/// Shares whose bytes are freed at the same time: a bucket takes its time for each.
+const AT_ONCE: usize = 8;
 
 /// What lies without a record in the blobs is looked for this often, and up to a tenth later: not by all servers at once.
 const ORPHANS_EVERY: Duration = Duration::from_secs(600);
@@ -64,24 +69,32 @@ async fn free_orphans(store: Arc<Store>) {
 /// Frees all that is due. Several servers may sweep one store at once.
 async fn sweep(store: &Store) -> Result<()> {
     loop {
-        let mut freed = 0;
-        for (id, ended) in store.ledger.due(now()).await? {
-            if let Err(error) = store.blobs.free(&id, 0).await {
-                // The others are not to wait for it.
-                store.metrics.store_errors.inc();
-                tracing::warn!(%error, "bytes that are due can't be freed yet");
-                continue;
-            }
-            if store.ledger.freed(&id, now()).await? {
-                freed += 1;
-                store.metrics.freed.inc();
-                if ended.state == State::Lapsed {
-                    store.metrics.lapses.inc();
-                }
-            }
-        }
-        if freed == 0 {
+        let due = store.ledger.due(now()).await?;
+        let freeing = due.into_iter().map(|(id, ended)| free(store, id, ended));
+        let freed: Vec<bool> = stream::iter(freeing).buffer_unordered(AT_ONCE).try_collect().await?;
+        if !freed.contains(&true) {
             return Ok(());
         }
     }
 }
+
+/// Frees a share's bytes. What can't be freed yet is put off, so that nothing waits behind it: `false`.
+async fn free(store: &Store, id: ShareId, ended: Ended) -> Result<bool> {
+    if let Err(error) = store.blobs.free(&id, 0).await {
+        store.metrics.store_errors.inc();
+        tracing::warn!(%error, "bytes that are due can't be freed yet");
+        store.ledger.put_off(&id, now().after(AGAIN)).await?;
+        return Ok(false);
+    }
+    let first = store.ledger.freed(&id, now()).await?;
+    if first {
+        store.metrics.freed.inc();
+        if ended.state == State::Lapsed {
+            store.metrics.lapses.inc();
+        }
+    }
+    Ok(first)
+}
+
+#[cfg(test)]
+mod tests;

@@ -234,3 +234,22 @@ pub async fn an_undeclared_length_must_not_outgrow_the_room(world: World) {
     assert_eq!(world.there.advance(&sender.step(1, 100, STORAGE + 101), now).await, Err(Error::Full));
     assert_eq!(world.here.upload(&sender.id, &sender.token, now).await.unwrap().offset, 100);
 }
+
+pub async fn what_can_not_be_freed_yet_is_put_off(world: World) {
+    let (one, other) = (Sender::new().sends_blob(&*world.here).await, Sender::new().sends_blob(&*world.here).await);
+    let (now, later) = (now(), now().after(MINUTE));
+    for sender in [&one, &other] {
+        world.here.revoke(&sender.id, Revoker::Owner(sender.owner), now).await.unwrap();
+    }
+    assert_eq!(world.there.put_off(&one.id, later).await, Ok(()));
+    let ended = Some(Ended { state: State::Revoked, at: now });
+    assert_eq!(due(&*world.here, &one.id, Timestamp(later.0 - 1)).await, None);
+    assert_eq!(due(&*world.here, &other.id, now).await, ended);
+    assert_eq!(due(&*world.here, &one.id, later).await, ended);
+    // Whose bytes are gone meanwhile has nothing to be put off.
+    assert_eq!(world.here.freed(&one.id, later).await, Ok(true));
+    assert_eq!(world.there.put_off(&one.id, later).await, Ok(()));
+    assert_eq!(world.here.put_off(&ShareId::random(), later).await, Ok(()));
+    assert_eq!(due(&*world.here, &one.id, later).await, None);
+    assert_eq!(world.here.freed(&one.id, later).await, Ok(false));
+}

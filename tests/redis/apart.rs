@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use onetimeshare::blobs::{self, Blobs};
-use onetimeshare::ledger::{Error, Ledger, Remains};
-use onetimeshare::share::{ShareId, State, Timestamp};
+use onetimeshare::ledger::{Error, Ledger, Remains, Revoker};
+use onetimeshare::share::{Ended, ShareId, State, Timestamp};
 use redis::Commands;
 
 use super::given::*;
-use super::{RedisServer, inside, stores};
+use super::{RedisServer, inside, set_maxmemory, stores};
 
 fn hint(server: &RedisServer, id: &ShareId) -> Option<Timestamp> {
     let score: Option<f64> = inside(server).zscore("due", id.to_string()).expect("asked");
@@ -48,6 +48,22 @@ async fn a_hint_that_is_too_early_is_moved_to_the_right_time() {
         assert_eq!(ledger.due(now).await, Ok(vec![]));
         assert_eq!(hint(&server, &sender.id), Some(free_at));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hint_that_is_too_early_is_moved_though_redis_is_full() {
+    let server = RedisServer::start(&["--maxmemory-policy", "noeviction"]);
+    let (ledger, _) = stores(&server).await;
+    let (waiting, revoked) = (Sender::new().sends_blob(&*ledger).await, Sender::new().sends_blob(&*ledger).await);
+    let now = now();
+    let expires_at = waiting.receipt(&*ledger).await.expires_at.expect("published");
+    set_hint(&server, &waiting.id, now);
+    set_maxmemory(&server, 1);
+    ledger.revoke(&revoked.id, Revoker::Owner(revoked.owner), now).await.expect("revoked");
+    assert_eq!(ledger.due(now).await, Ok(vec![(revoked.id, Ended { state: State::Revoked, at: now })]));
+    assert_eq!(hint(&server, &waiting.id), Some(expires_at));
+    assert_eq!(ledger.put_off(&revoked.id, now.after(HOUR)).await, Ok(()));
+    assert_eq!(ledger.due(now).await, Ok(vec![]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

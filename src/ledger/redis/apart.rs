@@ -15,6 +15,7 @@
 //!   there counts against others until the upload's window ends, and no longer.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use ::redis::{Cmd, Value};
 
@@ -27,6 +28,8 @@ use crate::share::{Digest, Ended, ShareId, State, Timestamp};
 const DUE: &str = "due";
 /// How many shares [`super::Ledger::due`] gives at once.
 const DUE_AT_ONCE: usize = 100;
+/// A receipt that can't be read is tried again so much later.
+const UNREADABLE: Duration = Duration::from_secs(3600);
 
 impl RedisLedger {
     /// Looks after the share's bytes at `at`, unless another time was set before: `false`. [`Error::Full`] where Redis is full.
@@ -53,9 +56,10 @@ impl RedisLedger {
         Ok(removed == Value::Int(1))
     }
 
-    /// Puts off what the sweeper found not to be due after all, unless somebody moved it since it was `seen`.
-    async fn defer(&self, id: &ShareId, seen: i64, free_at: Timestamp) -> Result<()> {
-        let call = self.scripts.defer.call(&[DUE], 64).arg(self.keys(id).id()).arg(seen).arg(free_at.0);
+    /// Looks after the share's bytes at `at`, where they are to be looked after at all; where it was `seen` when, unless somebody moved
+    /// it since.
+    pub(super) async fn look_later(&self, id: &ShareId, seen: Option<i64>, at: Timestamp) -> Result<()> {
+        let call = self.scripts.defer.call(&[DUE], 64).arg(self.keys(id).id()).arg(optional(seen)).arg(at.0);
         Ok(self.redis.run(&call).await.map(drop)?)
     }
 
@@ -98,16 +102,12 @@ impl RedisLedger {
             due.clear();
             let mut put_off = false;
             for ((id, seen), receipt) in listed.iter().zip(self.redis.ask_all(receipts).await?) {
-                // What an eviction has left of a receipt. The others are not to wait for that.
-                let unreadable = |error: &Error| tracing::warn!(%error, "a receipt can't be read");
-                let Ok(record) = Record::of(receipt).inspect_err(unreadable) else { continue };
-                match record {
-                    None => due.push((*id, Ended { state: State::Abandoned, at: Timestamp(*seen) })),
-                    Some(record) if record.history.free_at(now) > now => {
+                match verdict(Record::of(receipt), *seen, now) {
+                    Ok(ended) => due.push((*id, ended)),
+                    Err(later) => {
                         put_off = true;
-                        self.defer(id, *seen, record.history.free_at(now)).await?;
+                        self.look_later(id, Some(*seen), later).await?;
                     }
-                    Some(record) => due.push((*id, record.history.state(now))),
                 }
             }
             if !put_off || due.len() == DUE_AT_ONCE {
@@ -138,6 +138,20 @@ impl RedisLedger {
         match self.redis.run(&call.arg(optional(free))).await? {
             Value::Int(0) => Err(Error::Full),
             _ => Ok(()),
+        }
+    }
+}
+
+/// What the share of a hint that was `seen` came to, by its receipt; or when to look again.
+fn verdict(receipt: Result<Option<Record>>, seen: i64, now: Timestamp) -> std::result::Result<Ended, Timestamp> {
+    match receipt {
+        Ok(Some(record)) if record.history.free_at(now) > now => Err(record.history.free_at(now)),
+        Ok(Some(record)) => Ok(record.history.state(now)),
+        Ok(None) => Ok(Ended { state: State::Abandoned, at: Timestamp(seen) }),
+        // What an eviction has left of a receipt. The others are not to wait for that.
+        Err(error) => {
+            tracing::warn!(%error, "a receipt can't be read");
+            Err(now.after(UNREADABLE))
         }
     }
 }

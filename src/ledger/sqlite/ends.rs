@@ -64,6 +64,14 @@ pub(super) fn due(book: &mut Book, now: Timestamp) -> Step<(Vec<(ShareId, Ended)
     Ok((due, more))
 }
 
+/// See [`crate::ledger::Ledger::put_off`].
+pub(super) fn put_off(book: &mut Book, id: &ShareId, until: Timestamp) -> Step<()> {
+    match Record::load(&book.db, id)? {
+        Some(record) if record.free_at.is_some() => look_at(&book.db, &record, until),
+        _ => Ok(()),
+    }
+}
+
 /// See [`crate::ledger::Ledger::freed`].
 pub(super) fn freed(book: &mut Book, id: &ShareId, now: Timestamp) -> Step<bool> {
     match Record::load(&book.db, id)? {
