@@ -14,6 +14,7 @@ mod redis_server;
 mod share;
 
 mod called;
+mod memory;
 mod server;
 mod system_calls;
 
@@ -34,6 +35,8 @@ const MIB: u64 = 1 << 20;
 const LARGE: u64 = 64;
 /// Bytes of a small one.
 const SMALL: u64 = 4096;
+/// Transfers at the same time.
+const AT_ONCE: usize = 16;
 /// Small shares whose counts are averaged.
 const CYCLES: u32 = 100;
 
@@ -192,6 +195,26 @@ fn commands(redis: &RedisServer) -> BTreeMap<String, u64> {
         Some((name.to_owned(), rest.split(',').next()?.parse().ok()?))
     };
     stats.lines().filter_map(calls).collect()
+}
+
+#[test]
+fn memory_of_many_transfers_at_once() {
+    let _alone = alone();
+    for (store, redis, bound) in [("embedded", None, roughly(4.0)), ("Redis", Some(in_memory()), roughly(6.0))] {
+        let server = Server::start(|_| Command::new("env"), redis.as_ref());
+        let transfer = || {
+            let (mut client, share) = (Client::connect(server.address), Share::new(LARGE * MIB));
+            let claim = share.upload(&mut client).claim(&mut client);
+            share.read(&mut client, &claim);
+            finish(&mut client, &claim);
+        };
+        // What the first one takes stays.
+        transfer();
+        let before = memory::held(&server);
+        let peaks = [(); 3].map(|()| memory::peak(&server, AT_ONCE, transfer) - before);
+        let least = peaks.iter().copied().fold(f64::INFINITY, f64::min);
+        bound.check(least, &format!("{store}: MiB held for {AT_ONCE} transfers at once"), &peaks);
+    }
 }
 
 #[test]
