@@ -18,11 +18,11 @@ use anyhow::{Context, bail};
 use async_trait::async_trait;
 use bytes::Bytes;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use self::record::{Record, locked};
 use self::step::{Step, counted, owned, uploaded, waiting};
-use self::writer::{Book, Stop, Writer};
+use self::writer::{Book, Writer};
 use super::{
     Advance, Attempt, Charge, ClaimRequest, Error, Grant, Lease, Ledger, NewUpload, Publish, Remains, Result, Revoker,
     Share, Upload,
@@ -210,14 +210,12 @@ impl Ledger for Sqlite {
 
     async fn hit(&self, id: &ShareId, now: Timestamp) -> Result<bool> {
         let id = *id;
+        // Where it waits, as `History::state` has it: a look is nothing but this statement.
         let count = move |book: &mut Book| {
-            let record = match waiting(&book.db, &id, None, now) {
-                Err(Stop::Answer(Error::Unknown)) => return Ok(false),
-                record => record?,
-            };
-            let update = "UPDATE share SET opened = opened + 1 WHERE number = ?1";
-            book.db.prepare_cached(update)?.execute([record.number])?;
-            Ok(true)
+            let update = "UPDATE share SET opened = opened + 1
+                 WHERE id = ?1 AND expires_at > ?2 AND revoked_at IS NULL AND freed_at IS NULL
+                     AND downloads > (SELECT count(*) FROM claim WHERE claim.share = share.number)";
+            Ok(book.db.prepare_cached(update)?.execute(params![id.as_bytes(), now.0])? == 1)
         };
         self.writer.run_ahead(count).await
     }

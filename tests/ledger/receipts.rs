@@ -104,6 +104,15 @@ pub async fn a_look_at_the_page_is_counted(world: World) {
     sender.claimed(&*world.here, now()).await;
     assert_eq!(world.there.hit(&sender.id, now()).await, Ok(false));
     assert_eq!(sender.receipt(&*world.here).await.opened, 10);
+
+    let (begun, revoked, now) = (Sender::new(), Sender::new().downloads(2).sends(&*world.here).await, now());
+    world.here.begin(&begun.upload(None, now), now).await.unwrap();
+    revoked.claimed(&*world.here, now).await;
+    world.here.revoke(&revoked.id, Revoker::Owner(revoked.owner), now).await.unwrap();
+    for sender in [begun, revoked] {
+        assert_eq!(world.here.hit(&sender.id, now).await, Ok(false));
+        assert_eq!(sender.receipt(&*world.here).await.opened, 0);
+    }
 }
 
 pub async fn visits_of_the_status_page_are_counted(world: World) {
