@@ -22,8 +22,8 @@ use crate::redis::Server;
 /// Settings of the server; each flag has its environment variable.
 #[derive(Debug, Clone, Args)]
 pub struct Config {
-    /// Address and port to serve on; port 0 picks a free one
-    #[arg(long, env, default_value = "127.0.0.1:8080")]
+    /// Address and port to serve on, or :PORT of 127.0.0.1; port 0 picks a free one
+    #[arg(long, env, default_value = "127.0.0.1:8080", value_parser = listen)]
     pub listen: SocketAddr,
     /// Folder of the embedded store
     #[arg(long, env, default_value = "./data")]
@@ -106,7 +106,7 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
 
     /// Address and port to serve Prometheus metrics on [default: none]
-    #[arg(long, env)]
+    #[arg(long, env, value_parser = listen)]
     pub metrics_listen: Option<SocketAddr>,
     /// How log lines are written
     #[arg(long, env, value_enum, default_value_t = LogFormat::Text)]
@@ -193,8 +193,12 @@ impl Config {
         self.sentinels()?;
         self.cluster()?;
         ensure!(
-            self.uses_redis() || self.redis_min_acks == Acks::Number(0),
-            "--redis-min-acks is about replicas of a Redis: set one, or leave it out"
+            self.uses_redis() || self.redis_min_acks == Acks::Number(0) && self.redis_replicas.is_none(),
+            "--redis-min-acks and --redis-replicas are about replicas of a Redis: set one, or leave them out"
+        );
+        ensure!(
+            self.uses_redis() || !self.redis_allow_eviction,
+            "--redis-allow-eviction is about a Redis: set one, or leave it out"
         );
         let replicas = self.redis_replicas.unwrap_or(0);
         match self.redis_min_acks {
@@ -280,6 +284,14 @@ impl Config {
         let peer = peer.to_canonical();
         self.trusted_proxies.iter().any(|network| network.contains(&peer))
     }
+}
+
+/// `127.0.0.1:8080`, `[::]:8080`, `:8080`.
+fn listen(text: &str) -> anyhow::Result<SocketAddr> {
+    let address = if text.starts_with(':') { format!("127.0.0.1{text}") } else { text.to_owned() };
+    address
+        .parse()
+        .with_context(|| format!("{text} is no address and port: write it like 127.0.0.1:8080 or 0.0.0.0:80"))
 }
 
 /// `90` (seconds), `15m`, `1d 12h`.

@@ -130,7 +130,7 @@ fn addresses() -> Router<App> {
 
 /// What is at an address that is a file's name, too: `curl -T status` uploads one.
 fn or_file(here: MethodRouter<App>) -> MethodRouter<App> {
-    here.put(plain::put_here)
+    here.put(plain::put)
 }
 
 /// The metrics, for their own listener.

@@ -6,11 +6,12 @@ pub(super) mod receive;
 use askama::Template;
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::StreamExt;
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
 use super::client::{Client, lang};
@@ -27,20 +28,8 @@ const UNTYPED: &str = "application/octet-stream";
 
 type Parameters = Query<Vec<(String, String)>>;
 
-/// `PUT /{name}`.
+/// `PUT /{name}`. A name that is no UTF-8, as some systems have them, is taken for what it can be read as.
 pub(super) async fn put(
-    State(app): State<App>,
-    client: Client,
-    Path(name): Path<String>,
-    Query(query): Parameters,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Error> {
-    upload(app, client, name, query, headers, body).await
-}
-
-/// `PUT` at a fixed address of one segment.
-pub(super) async fn put_here(
     State(app): State<App>,
     client: Client,
     uri: Uri,
@@ -48,7 +37,8 @@ pub(super) async fn put_here(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Error> {
-    upload(app, client, uri.path().trim_start_matches('/').to_owned(), query, headers, body).await
+    let name = percent_decode_str(uri.path().trim_start_matches('/')).decode_utf8_lossy().into_owned();
+    upload(app, client, name, query, headers, body).await
 }
 
 /// `PUT /`.

@@ -151,6 +151,15 @@ pub(super) async fn patch(
         if length <= upload.manifest_len {
             return Err(Error::BadRequest("Upload-Length must be more than the manifest alone.".into()));
         }
+        if let Some(declared) = upload.length.filter(|declared| *declared != length) {
+            return Err(Error::BadRequest(format!("Upload-Length is {declared} already, and stays.")));
+        }
+        if length < upload.offset {
+            return Err(Error::BadRequest(format!(
+                "Upload-Length is less than the {} bytes that are here.",
+                upload.offset
+            )));
+        }
         app.store.declare(&id, &token, &upload, length).await?;
         upload.length = Some(length);
     }

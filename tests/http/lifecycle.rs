@@ -214,6 +214,8 @@ fn wrong_or_contradictory_settings_stop_the_start_with_one_line() {
         &["--redis-sentinels", "a:1", "--redis-master-name", "shares", "--redis-port", "6379"],
         &["--redis-sentinel-password", "hush", "--redis-host", "b"],
         &["--redis-min-acks", "1"],
+        &["--redis-replicas", "2"],
+        &["--redis-allow-eviction"],
         &["--redis-min-acks", "most", "--redis-host", "b"],
         &["--redis-min-acks", "all", "--redis-host", "b"],
         &["--redis-min-acks", "all", "--redis-replicas", "0", "--redis-host", "b"],
@@ -353,7 +355,7 @@ fn without_arguments_it_serves_from_the_folder_data() {
 fn variables_are_as_good_as_flags() {
     let folder = tempfile::tempdir().unwrap();
     let mut child = binary();
-    child.env("LISTEN", "127.0.0.1:0").env("DATA_DIR", folder.path().join("elsewhere")).env("MAX_DOWNLOADS", "3");
+    child.env("LISTEN", ":0").env("DATA_DIR", folder.path().join("elsewhere")).env("MAX_DOWNLOADS", "3");
     let mut child = child.current_dir(folder.path()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut line = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();

@@ -1,7 +1,8 @@
 //! Plain links: unsealed by the server as the bytes stream out.
 
 use std::fs;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::client::{Answer, Part};
 use crate::plain::{curled, unzipped};
@@ -271,6 +272,17 @@ on_both_stores! {
         assert_eq!(server.get(&answer.the("location")).send().is(200).body, b"x");
     }
 
+    fn a_wrong_password_leads_nowhere_even_with_the_claim_that_was_granted(store) {
+        let server = Server::start(store);
+        let share = Plain::made(&server, &server.put("/a").header("Share-Password", "right").body("x").send());
+        let claim = token();
+        let ask = |password| server.post(&share.link()).form(&[("claim", &claim), ("password", password)]).send();
+        ask("right").is(303);
+        ask("wrong").is(403);
+        let answer = ask("right").is(303);
+        assert_eq!(server.get(&answer.the("location")).send().is(200).body, b"x");
+    }
+
     fn after_ten_wrong_passwords_a_minute_everybody_on_that_network_waits(store) {
         let server = Server::start(store);
         let share = Plain::made(&server, &server.put("/a").header("Share-Password", "right").body("x").send());
@@ -338,9 +350,28 @@ fn a_minute_of_the_lease_remains_after_a_plain_download() {
     server.get(&address).send().is(200);
     assert_eq!(share.receipt(&server)["state"], "claimed");
     server.get(&address).send().is(200);
-    let downloaded = std::time::Instant::now();
+    let downloaded = Instant::now();
+    // Who begins with the end is no further than that.
+    let from_the_end = Plain::put(&server, "/a", &bytes(100_000));
+    range(&server, &from_the_end.claimed(&server), "-10").is(206);
     until("the lease ends", Duration::from_secs(75), || share.receipt(&server)["state"] == "lapsed");
     let lasted = downloaded.elapsed().as_secs();
     assert!((58..=70).contains(&lasted), "it lasted {lasted} s");
     server.get(&address).send().is(410);
+    assert_eq!(from_the_end.receipt(&server)["state"], "claimed");
+}
+
+/// The kernel would take megabytes at once for a client that is slow, and tell of no byte that moves until much of that is gone.
+#[test]
+fn a_slow_client_that_goes_on_keeps_its_lease() {
+    const A_SECOND: u64 = 400_000;
+    const LENGTH: u64 = 12 * A_SECOND;
+    let server = Server::with(Store::Embedded, &["--lease", "2s"]);
+    let share = Plain::put(&server, "/a", &bytes(LENGTH as usize));
+    let mut answer = server.get(&share.claimed(&server)).open().unwrap();
+    let begun = Instant::now();
+    for read in (0..LENGTH).step_by(20_000) {
+        answer.exactly(20_000).unwrap_or_else(|error| panic!("after {read} bytes: {error}"));
+        thread::sleep(Duration::from_millis(1000 * (read + 20_000) / A_SECOND).saturating_sub(begun.elapsed()));
+    }
 }

@@ -73,6 +73,15 @@ on_both_stores! {
         assert!(fs::read(recipient.path().join("some report.pdf")).expect("it has its name") == content);
     }
 
+    fn a_name_that_is_no_utf8_is_taken_for_what_it_can_be_read_as(store) {
+        let server = Server::start(store);
+        for (address, name) in [("/caf%e9.txt", "caf\u{fffd}.txt"), ("/50%zz", "50%zz"), ("/gr%C3%B6%C3%9Fer", "größer")] {
+            let share = Plain::made(&server, &server.put(address).body("x").send().is(201));
+            assert_eq!(share.manifest(&server)["files"][0]["name"], name);
+            assert_eq!(download(&server, &share), b"x");
+        }
+    }
+
     fn names_of_pages_are_names_of_files_too(store) {
         let server = Server::start(store);
         for name in ["status", "test-redis", "healthz", "readyz", "share-target", "favicon.ico", "sw.js"] {

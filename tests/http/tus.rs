@@ -80,8 +80,12 @@ on_both_stores! {
         let head = upload.head(&server);
         assert_eq!(head.the("upload-defer-length"), "1");
         assert!(head.header("upload-length").is_none());
+        let too_short = upload.patch(&server, 150_000, b"").header("Upload-Length", 140_000).send().is(400);
+        assert!(too_short.text().contains("150000"), "{}", too_short.text());
         upload.patch(&server, 150_000, &run[150_000..300_000]).header("Upload-Length", run.len()).send().is(204);
         assert_eq!(upload.head(&server).the("upload-length"), run.len().to_string());
+        let another = upload.patch(&server, 300_000, b"").header("Upload-Length", run.len() + 1).send().is(400);
+        assert!(another.text().contains(&run.len().to_string()), "{}", another.text());
         upload.patch(&server, 300_000, &run[300_000..]).send().is(204);
         assert_arrives(&server, &upload, &sealed);
     }

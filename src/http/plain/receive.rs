@@ -16,7 +16,7 @@ use crate::http::bytes::{Wanted, streamed};
 use crate::http::client::{Client, named, share_id};
 use crate::http::error::{Error, accepts};
 use crate::http::{App, Connection, pages};
-use crate::ledger::{self, Attempt, Charge, ClaimRequest, Lease};
+use crate::ledger::{self, Attempt, Charge, ClaimRequest, Grant, Lease};
 use crate::names;
 use crate::seal::{File, Keys, Manifest, plain_len};
 use crate::share::{Digest, ShareId, Token};
@@ -77,12 +77,17 @@ async fn grant(
         true => app.passwords.stretch(secret, password).await?,
         false => secret,
     };
+    let keys = Keys::derive(&key);
     let request = ClaimRequest {
         claim: claim.digest(),
-        attempt: Attempt { verifier: Keys::derive(&key).proof.verifier(), network: client.network },
+        attempt: Attempt { verifier: keys.proof.verifier(), network: client.network },
         lease_expires_at: now().after(app.store.limits.lease),
     };
-    app.store.claim(&id, &request).await?;
+    let Grant { lease, repeated } = app.store.claim(&id, &request).await?;
+    // What was granted before is granted again by its token alone, but a wrong password leads nowhere.
+    if repeated && plain_len(lease.size).is_none_or(|plain| Manifest::open(&keys, &lease.manifest, plain).is_err()) {
+        return Err(ledger::Error::WrongProof.into());
+    }
     Ok(key)
 }
 
@@ -139,9 +144,11 @@ async fn metered(
     wanted: &Wanted,
     connection: Option<Extension<Connection>>,
 ) -> Result<(Metered, Option<Bytes>), Error> {
-    // Only an answer that reaches the end can be the download's last.
+    // The download's last answer reaches the end, and with those before it there were bytes for the whole: who asks for the end first
+    // will ask for more.
+    let ends = wanted.range.end == wanted.total && lease.served + wanted.length() >= wanted.total;
     let settle = connection
-        .filter(|_| wanted.range.end == wanted.total)
+        .filter(|_| ends)
         .map(|Extension(Connection { drained, .. })| -> Settle { Box::new(move || drained.wait()) });
     Ok(Metered::start(&app.store, id, claim, lease, (wanted.length(), wanted.total), settle).await?)
 }
