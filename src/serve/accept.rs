@@ -10,7 +10,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -30,9 +29,6 @@ const HEAD_MOST: usize = 256 * 1024;
 /// Files and other things that are no connections.
 const RESERVED_FILES: u64 = 512;
 const CONNECTIONS: u64 = 60_000;
-/// Bytes that the kernel takes before the client has room for them. It would take megabytes, and not tell for minutes that a slow
-/// client goes on.
-const UNSENT: u32 = 256 * 1024;
 
 /// Serves connections until `stopping`, and then until the last of them has ended.
 pub(super) async fn accept(listener: TcpListener, router: Router, workers: Arc<Workers>, stopping: CancellationToken) {
@@ -60,7 +56,6 @@ pub(super) async fn accept(listener: TcpListener, router: Router, workers: Arc<W
         };
         // Without it an answer in two writes waits 40 ms for the client's acknowledgement (Nagle, RFC 896).
         let _ = stream.set_nodelay(true);
-        let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
         let Ok(stream) = stream.into_std() else { continue };
         let (http, router, stopping) = (http.clone(), router.clone(), stopping.clone());
         let reads = Reads::new(&bulk);
