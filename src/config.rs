@@ -162,7 +162,12 @@ impl Config {
             let uri: hyper::Uri = url.parse().ok().with_context(|| format!("--public-url {url} is no address"))?;
             let web =
                 matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some() && uri.query().is_none();
-            ensure!(web && uri.path() == "/", "--public-url must be http:// or https:// and a host, without a path");
+            // The parser drops what is behind a `#`.
+            let alone = uri.path() == "/" && !url.contains(['#', '@']);
+            ensure!(
+                web && alone,
+                "--public-url must be http:// or https:// and a host, without a path or a name of a user"
+            );
         }
         Ok(self)
     }

@@ -39,7 +39,7 @@ use crate::store::{Store, now};
 use crate::text::Lang;
 
 pub(crate) use self::client::Connection;
-pub(crate) use self::wait::Drained;
+pub(crate) use self::wait::{Drained, Moving};
 
 /// What the handlers share.
 #[derive(Clone)]

@@ -83,6 +83,9 @@ pub(super) async fn read(
     let lease = app.store.readable(&id, &claim).await?;
     let wanted = Wanted::of(&headers, lease.size, &tag)?;
     let (meter, inline) = Metered::start(&app.store, id, claim, &lease, (wanted.length(), lease.size), None).await?;
+    if let Some(Extension(known)) = &connection {
+        known.moving.then(meter.renewal());
+    }
     let body = match inline {
         Some(content) => {
             let piece = content.slice(wanted.range.start as usize..wanted.range.end as usize);

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, header};
 
 use super::App;
 use super::error::Error;
-use super::wait::Drained;
+use super::wait::{Drained, Moving};
 use crate::blobs::Outlet;
 use crate::share::{Network, ShareId};
 use crate::text::Lang;
@@ -22,6 +22,8 @@ pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
     /// Tells when it has sent everything.
     pub(crate) drained: Drained,
+    /// What to do while it takes bytes and can't be given more.
+    pub(crate) moving: Moving,
     /// Where the bytes of a file go that are sent as they are.
     pub(crate) outlet: Outlet,
 }

@@ -1,7 +1,8 @@
 //! Who must wait: uploads of one client network, passwords on one core, and a lease for its connection.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -122,6 +123,33 @@ impl Drained {
             }
             turns
         });
+    }
+}
+
+/// What to do where a client takes bytes although none can be written for it: the kernel holds megabytes for it, and has no room for more
+/// until much of that is gone.
+#[derive(Clone, Default)]
+pub(crate) struct Moving(Arc<Mutex<Option<Act>>>);
+
+type Act = Box<dyn FnMut() + Send>;
+
+impl Moving {
+    /// From now on, instead of what was to be done before.
+    pub(crate) fn then(&self, act: impl FnMut() + Send + 'static) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(act));
+    }
+
+    /// The client took some.
+    pub(crate) fn took(&self) {
+        if let Some(act) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            act();
+        }
+    }
+}
+
+impl fmt::Debug for Moving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Moving")
     }
 }
 

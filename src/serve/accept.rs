@@ -20,7 +20,7 @@ use super::reads::{self, Reads};
 use super::wire::Wire;
 use super::workers::Workers;
 use crate::blobs::Outlet;
-use crate::http::{Connection, Drained};
+use crate::http::{Connection, Drained, Moving};
 
 /// The head of a request must be here in this time; between two requests, the next one must begin in it.
 const HEAD: Duration = Duration::from_secs(30);
@@ -62,8 +62,9 @@ pub(super) async fn accept(listener: TcpListener, router: Router, workers: Arc<W
         workers.spawn(&tasks, async move {
             let _place = place;
             let Ok(stream) = TcpStream::from_std(stream) else { return };
-            let known = Connection { peer, drained: Drained::new(), outlet: Outlet::default() };
-            let wire = TokioIo::new(Wire::new(stream, reads, known.drained.clone(), known.outlet.clone()));
+            let known =
+                Connection { peer, drained: Drained::new(), moving: Moving::default(), outlet: Outlet::default() };
+            let wire = TokioIo::new(Wire::new(stream, reads, &known));
             let service = service_fn(move |mut request: Request<Incoming>| {
                 request.extensions_mut().insert(known.clone());
                 router.clone().call(request)

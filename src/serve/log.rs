@@ -21,7 +21,8 @@ thread_local! {
 
 /// Starts logging to stderr.
 pub fn log(format: LogFormat) {
-    let lines = tracing_subscriber::fmt().with_writer(Lines).with_target(false);
+    // A line that can't be written is lost: to tell of that on the same stderr would end whatever is going on.
+    let lines = tracing_subscriber::fmt().with_writer(Lines).with_target(false).log_internal_errors(false);
     // Requests that the bucket's driver repeats are its own business; what fails in the end is logged here.
     let filter = Targets::new().with_default(Level::INFO).with_target("object_store", Level::WARN);
     match format {

@@ -12,10 +12,12 @@ use tokio::time::{Instant, Sleep};
 
 use super::reads::Reads;
 use crate::blobs::Outlet;
-use crate::http::Drained;
+use crate::http::{Connection, Drained, Moving};
 
 /// A client that takes nothing for so long is gone, or means ill; its claim can be taken up again.
 const STALLED: Duration = Duration::from_secs(60);
+/// How often the kernel is asked whether a client whose write waits has taken something meanwhile.
+const LOOKED: Duration = Duration::from_secs(1);
 /// How often the kernel is asked, while somebody waits for it to have sent everything.
 const ASKED: Duration = Duration::from_millis(200);
 
@@ -24,28 +26,55 @@ pub(super) struct Wire {
     stream: Take<TcpStream>,
     reads: Reads,
     drained: Drained,
+    moving: Moving,
     outlet: Outlet,
     /// Runs while a write waits.
-    stalled: Option<Pin<Box<Sleep>>>,
+    waiting: Option<Waiting>,
     /// Runs while somebody waits for the kernel.
     ask: Option<Pin<Box<Sleep>>>,
     /// How often in a row the kernel had nothing left.
     empty: u32,
 }
 
+/// A write that waits.
+struct Waiting {
+    look: Pin<Box<Sleep>>,
+    /// What the client had not taken at the last look.
+    left: Option<i32>,
+    /// When it last took something.
+    since: Instant,
+}
+
+impl Waiting {
+    fn begin() -> Self {
+        Self { look: Box::pin(tokio::time::sleep(LOOKED)), left: None, since: Instant::now() }
+    }
+}
+
 impl Wire {
-    pub(super) fn new(stream: TcpStream, reads: Reads, drained: Drained, outlet: Outlet) -> Self {
-        Self { stream: stream.take(0), reads, drained, outlet, stalled: None, ask: None, empty: 0 }
+    pub(super) fn new(stream: TcpStream, reads: Reads, known: &Connection) -> Self {
+        let Connection { drained, moving, outlet, .. } = known.clone();
+        Self { stream: stream.take(0), reads, drained, moving, outlet, waiting: None, ask: None, empty: 0 }
     }
 
-    /// Lets a write wait for [`STALLED`] at the most.
+    /// Lets a write wait while the client takes something within [`STALLED`].
     fn paced<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.stalled = None;
+            self.waiting = None;
             return written;
         }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALLED)));
-        stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        let waiting = self.waiting.get_or_insert_with(Waiting::begin);
+        while waiting.look.as_mut().poll(cx).is_ready() {
+            let (now, left) = (Instant::now(), unsent(self.stream.get_ref()));
+            if waiting.left.replace(left).is_some_and(|before| left < before) {
+                waiting.since = now;
+                self.moving.took();
+            } else if now >= waiting.since + STALLED {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            waiting.look.as_mut().reset(now + LOOKED);
+        }
+        Poll::Pending
     }
 
     /// Sends what the next `length` bytes stand in for.

@@ -1,7 +1,7 @@
 //! Bytes on their way out: charged to their claim as they are written, and renewing its lease.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -37,6 +37,8 @@ pub struct Metered {
     charged_at: Instant,
     /// Set for a plain download, whose recipient can't finish the claim.
     settle: Option<Settle>,
+    /// Gone with the meter.
+    runs: Arc<()>,
     _running: Running,
 }
 
@@ -72,6 +74,7 @@ impl Metered {
             remaining: length,
             charged_at: Instant::now(),
             settle,
+            runs: Arc::default(),
             _running: Running::new(&store.metrics),
         };
         // An empty answer, too, needs the content that the ledger holds: its header says that it is one.
@@ -97,10 +100,29 @@ impl Metered {
         .boxed()
     }
 
+    /// Renews the lease now and then, as long as the meter runs: to be called while bytes move that were counted before.
+    pub fn renewal(&self) -> impl FnMut() + Send + 'static {
+        let (store, id, claim, limit) = (self.store.clone(), self.id, self.claim, self.limit);
+        let (runs, mut renewed_at) = (Arc::downgrade(&self.runs), self.charged_at);
+        move || {
+            if runs.strong_count() == 0 || !is_stale(renewed_at, store.limits.lease) {
+                return;
+            }
+            renewed_at = Instant::now();
+            let store = store.clone();
+            tokio::spawn(async move {
+                let lease_expires_at = now().after(store.limits.lease);
+                let charge = Charge { bytes: 0, limit, lease_expires_at };
+                if store.ledger.charge(&id, &claim, &charge, now()).await.is_ok() {
+                    let _ = store.blobs.keep(&id, lease_expires_at).await;
+                }
+            });
+        }
+    }
+
     async fn count(&mut self, bytes: u64) -> Result<()> {
         let lease = self.store.limits.lease;
-        // Another server may cut the lease short where its part of a plain download was the last.
-        let stale = self.charged_at.elapsed() > lease.min(PLAIN_REMAINS) / 3;
+        let stale = is_stale(self.charged_at, lease);
         let renews = stale || bytes > self.reserved;
         if bytes > self.reserved {
             self.reserve(STEP.max(bytes - self.reserved)).await?;
@@ -148,6 +170,12 @@ impl Metered {
     }
 }
 
+/// Whether a lease that was renewed then is to be renewed again. Another server may cut it short where its part of a plain download was
+/// the last.
+fn is_stale(renewed_at: Instant, lease: Duration) -> bool {
+    renewed_at.elapsed() > lease.min(PLAIN_REMAINS) / 3
+}
+
 impl Drop for Metered {
     fn drop(&mut self) {
         let last = self.store.leave(&self.claim);
@@ -182,8 +210,6 @@ impl Drop for Metered {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use futures_util::FutureExt;
 
     use super::*;

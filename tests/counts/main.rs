@@ -200,7 +200,9 @@ fn commands(redis: &RedisServer) -> BTreeMap<String, u64> {
 #[test]
 fn memory_of_many_transfers_at_once() {
     let _alone = alone();
-    for (store, redis, bound) in [("embedded", None, roughly(4.0)), ("Redis", Some(in_memory()), roughly(6.0))] {
+    // Where Redis is slow, more chunks wait for it.
+    let on_redis = Bound { seen: 6.0, most: 18.0 };
+    for (store, redis, bound) in [("embedded", None, roughly(4.0)), ("Redis", Some(in_memory()), on_redis)] {
         let server = Server::start(|_| Command::new("env"), redis.as_ref());
         let transfer = || {
             let (mut client, share) = (Client::connect(server.address), Share::new(LARGE * MIB));

@@ -199,6 +199,8 @@ fn wrong_or_contradictory_settings_stop_the_start_with_one_line() {
         &["--trusted-proxies", "10.0.0.0/99"],
         &["--public-url", "nonsense"],
         &["--public-url", "ftp://example.com"],
+        &["--public-url", "https://example.com#here"],
+        &["--public-url", "https://user:password@example.com"],
         &["--redis-url", "http://example.com"],
         &["--redis-url", "redis://127.0.0.1:1", "--redis-host", "127.0.0.1"],
         &["--redis-port", "6379"],
@@ -349,6 +351,21 @@ fn without_arguments_it_serves_from_the_folder_data() {
         signal("TERM", child.id());
         assert_eq!(wait(&mut child).code(), Some(0));
     }
+}
+
+#[test]
+fn a_log_that_nobody_reads_any_more_ends_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = binary();
+    child.args(["--listen", ":0", "--data-dir"]).arg(folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = child.spawn().unwrap();
+    drop(child.stderr.take());
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
+    let address = line.trim().strip_prefix("listening on http://").expect("the first line").parse().unwrap();
+    crate::client::Request::new(address, "PUT", "/a").body("x").send().is(201);
+    signal("TERM", child.id());
+    assert!(wait(&mut child).success());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Plain links: unsealed by the server as the bytes stream out.
 
 use std::fs;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::client::{Answer, Part};
@@ -358,4 +359,19 @@ fn a_minute_of_the_lease_remains_after_a_plain_download() {
     assert!((58..=70).contains(&lasted), "it lasted {lasted} s");
     server.get(&address).send().is(410);
     assert_eq!(from_the_end.receipt(&server)["state"], "claimed");
+}
+
+/// The kernel takes megabytes at once for a client that is slow, and has no room for more until much of that is gone.
+#[test]
+fn a_slow_client_that_goes_on_keeps_its_lease() {
+    const A_SECOND: u64 = 400_000;
+    const LENGTH: u64 = 15 * A_SECOND;
+    let server = Server::with(Store::Embedded, &["--lease", "3s"]);
+    let share = Plain::put(&server, "/a", &bytes(LENGTH as usize));
+    let mut answer = server.get(&share.claimed(&server)).open().unwrap();
+    let begun = Instant::now();
+    for read in (0..LENGTH).step_by(20_000) {
+        answer.exactly(20_000).unwrap_or_else(|error| panic!("after {read} bytes: {error}"));
+        thread::sleep(Duration::from_millis(1000 * (read + 20_000) / A_SECOND).saturating_sub(begun.elapsed()));
+    }
 }

@@ -147,10 +147,15 @@ async fn metered(
     // The download's last answer reaches the end, and with those before it there were bytes for the whole: who asks for the end first
     // will ask for more.
     let ends = wanted.range.end == wanted.total && lease.served + wanted.length() >= wanted.total;
-    let settle = connection
-        .filter(|_| ends)
-        .map(|Extension(Connection { drained, .. })| -> Settle { Box::new(move || drained.wait()) });
-    Ok(Metered::start(&app.store, id, claim, lease, (wanted.length(), wanted.total), settle).await?)
+    let settle = connection.as_ref().filter(|_| ends).map(|Extension(Connection { drained, .. })| -> Settle {
+        let drained = drained.clone();
+        Box::new(move || drained.wait())
+    });
+    let started = Metered::start(&app.store, id, claim, lease, (wanted.length(), wanted.total), settle).await?;
+    if let Some(Extension(known)) = &connection {
+        known.moving.then(started.0.renewal());
+    }
+    Ok(started)
 }
 
 fn attachment(mut response: Response, name: &str, media_type: &str) -> Response {
