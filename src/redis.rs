@@ -173,11 +173,6 @@ impl Redis {
         Ok(self.shards.query(Kind::Ledger, command).await?)
     }
 
-    /// Sends small commands at once; gives their answers in order.
-    pub(crate) async fn ask_all(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, Failure> {
-        Ok(self.shards.query_all(Kind::Ledger, &commands.iter().collect::<Vec<_>>()).await?)
-    }
-
     /// Sends a command that moves many bytes.
     pub(crate) async fn bulk(&self, command: &Cmd) -> Result<Value, Failure> {
         Ok(self.shards.query(Kind::Bulk, command).await?)

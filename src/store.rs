@@ -352,21 +352,31 @@ impl Store {
         }
         for id in self.orphans(present).await? {
             self.ledger.confirm(&id).await?;
-            if !self.ledger.holds(&id).await? && self.blobs.written(&id).await?.is_some_and(|at| at < before) {
-                self.blobs.free(&id, 0).await?;
+            let old = async || Ok::<_, Error>(self.blobs.written(&id).await?.is_some_and(|at| at < before));
+            if !self.ledger.holds(&id).await? && old().await? && self.free_orphan(&id).await {
                 self.metrics.freed.inc();
             }
         }
         Ok(())
     }
 
+    /// Frees a blob without a record. Where that fails, the others don't wait for it: `false`.
+    async fn free_orphan(&self, id: &ShareId) -> bool {
+        let freed = self.blobs.free(id, 0).await;
+        if let Err(error) = &freed {
+            self.metrics.store_errors.inc();
+            tracing::warn!(%error, "bytes without a record can't be freed yet");
+        }
+        freed.is_ok()
+    }
+
     /// Of the blobs that are `present`, frees those that died with the server before this one. To be called while no other process uses the store.
     ///
     /// # Errors
-    /// Where ledger or blobs fail.
+    /// Where the ledger fails.
     pub async fn tidy(&self, present: Vec<ShareId>) -> Result<()> {
         for id in self.orphans(present).await? {
-            self.blobs.free(&id, 0).await?;
+            self.free_orphan(&id).await;
         }
         Ok(())
     }

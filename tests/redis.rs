@@ -480,7 +480,7 @@ async fn what_is_not_yet_acknowledged_is_due_all_the_same() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_master_without_its_replicas_confirms_nothing_of_bytes_that_lie_elsewhere() {
-    let server = RedisServer::start(&[]);
+    let server = RedisServer::start(&["--maxmemory-policy", "noeviction"]);
     let ledger = async |has_blobs, acks| {
         let settings = Settings { has_blobs, acks, ..server.settings() };
         RedisLedger::new(connect(&settings).await.unwrap())
@@ -488,6 +488,10 @@ async fn a_master_without_its_replicas_confirms_nothing_of_bytes_that_lie_elsewh
     assert_eq!(ledger(false, 1).await.confirm(&ShareId::random()).await, Err(Error::Unacknowledged { by: 0, of: 1 }));
     assert_eq!(ledger(true, 1).await.confirm(&ShareId::random()).await, Ok(()));
     assert_eq!(ledger(false, 0).await.confirm(&ShareId::random()).await, Ok(()));
+    let doubting = ledger(false, 1).await;
+    set_maxmemory(&server, 1);
+    let lacks = Err(Error::Unacknowledged { by: 0, of: 1 });
+    assert_eq!(doubting.confirm(&ShareId::random()).await, lacks, "a full one can do so, too");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -310,9 +310,9 @@ impl Ledger for RedisLedger {
 
     async fn confirm(&self, id: &ShareId) -> Result<()> {
         if self.is_doubted() {
-            let mut write = ::redis::cmd("SET");
-            write.arg(self.keys(id).confirmed()).arg(1).arg("PX").arg(1000);
-            self.redis.ask_acknowledged(vec![write]).await?;
+            let (_, acknowledged) =
+                self.redis.run_acknowledged(&self.scripts.certain.call(&[&self.keys(id).confirmed()], 0)).await?;
+            acknowledged?;
         }
         Ok(())
     }

@@ -70,30 +70,38 @@ async fn free_orphans(store: Arc<Store>) {
 async fn sweep(store: &Store) -> Result<()> {
     loop {
         let due = store.ledger.due(now()).await?;
-        let freeing = due.into_iter().map(|(id, ended)| free(store, id, ended));
-        let freed: Vec<bool> = stream::iter(freeing).buffer_unordered(AT_ONCE).try_collect().await?;
-        if !freed.contains(&true) {
+        if due.is_empty() {
             return Ok(());
         }
+        // Each of them is freed or put off, and not due any more.
+        let seen_to = due.into_iter().map(|(id, ended)| see_to(store, id, ended));
+        stream::iter(seen_to).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
     }
 }
 
-/// Frees a share's bytes. What can't be freed yet is put off, so that nothing waits behind it: `false`.
-async fn free(store: &Store, id: ShareId, ended: Ended) -> Result<bool> {
-    if let Err(error) = store.blobs.free(&id, 0).await {
-        store.metrics.store_errors.inc();
-        tracing::warn!(%error, "bytes that are due can't be freed yet");
-        store.ledger.put_off(&id, now().after(AGAIN)).await?;
-        return Ok(false);
-    }
-    let first = store.ledger.freed(&id, now()).await?;
-    if first {
-        store.metrics.freed.inc();
-        if ended.state == State::Lapsed {
-            store.metrics.lapses.inc();
+/// Frees a share's bytes. What can't be freed yet is put off, so that nothing waits behind it.
+async fn see_to(store: &Store, id: ShareId, ended: Ended) -> Result<()> {
+    match free(store, &id).await {
+        Ok(true) => {
+            store.metrics.freed.inc();
+            if ended.state == State::Lapsed {
+                store.metrics.lapses.inc();
+            }
+        }
+        // Another server was first.
+        Ok(false) => {}
+        Err(error) => {
+            store.metrics.store_errors.inc();
+            tracing::warn!(%error, "bytes that are due can't be freed yet");
+            store.ledger.put_off(&id, now().after(AGAIN)).await?;
         }
     }
-    Ok(first)
+    Ok(())
+}
+
+async fn free(store: &Store, id: &ShareId) -> Result<bool> {
+    store.blobs.free(id, 0).await?;
+    Ok(store.ledger.freed(id, now()).await?)
 }
 
 #[cfg(test)]

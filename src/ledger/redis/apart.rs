@@ -17,7 +17,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use ::redis::{Cmd, Value};
+use ::redis::Value;
+use futures_util::future::join_all;
 
 use super::super::{Error, Ledger, Result};
 use super::decode::{self, Record};
@@ -29,7 +30,7 @@ const DUE: &str = "due";
 /// How many shares [`super::Ledger::due`] gives at once.
 const DUE_AT_ONCE: usize = 100;
 /// A receipt that can't be read is tried again so much later.
-const UNREADABLE: Duration = Duration::from_secs(3600);
+const UNREADABLE: Duration = Duration::from_secs(30);
 
 impl RedisLedger {
     /// Looks after the share's bytes at `at`, unless another time was set before: `false`. [`Error::Full`] where Redis is full.
@@ -98,11 +99,12 @@ impl RedisLedger {
             if listed.is_empty() {
                 break;
             }
-            let receipts: Vec<Cmd> = listed.iter().map(|(id, _)| self.keys(id).get_receipt()).collect();
+            // In a cluster some may be away, and no others wait for them.
+            let receipts = join_all(listed.iter().map(async |(id, _)| self.record(&self.keys(id)).await)).await;
             due.clear();
             let mut put_off = false;
-            for ((id, seen), receipt) in listed.iter().zip(self.redis.ask_all(receipts).await?) {
-                match verdict(Record::of(receipt), *seen, now) {
+            for ((id, seen), receipt) in listed.iter().zip(receipts) {
+                match verdict(receipt, *seen, now) {
                     Ok(ended) => due.push((*id, ended)),
                     Err(later) => {
                         put_off = true;
@@ -148,7 +150,7 @@ fn verdict(receipt: Result<Option<Record>>, seen: i64, now: Timestamp) -> std::r
         Ok(Some(record)) if record.history.free_at(now) > now => Err(record.history.free_at(now)),
         Ok(Some(record)) => Ok(record.history.state(now)),
         Ok(None) => Ok(Ended { state: State::Abandoned, at: Timestamp(seen) }),
-        // What an eviction has left of a receipt. The others are not to wait for that.
+        // It is away, or what an eviction has left of it. The others are not to wait for that.
         Err(error) => {
             tracing::warn!(%error, "a receipt can't be read");
             Err(now.after(UNREADABLE))
