@@ -352,8 +352,8 @@ impl Store {
         }
         for id in self.orphans(present).await? {
             self.ledger.confirm(&id).await?;
-            let old = async || Ok::<_, Error>(self.blobs.written(&id).await?.is_some_and(|at| at < before));
-            if !self.ledger.holds(&id).await? && old().await? && self.free_orphan(&id).await {
+            let old = self.blobs.written(&id).await?.is_some_and(|at| at < before);
+            if old && !self.ledger.holds(&id).await? && self.free_orphan(&id).await {
                 self.metrics.freed.inc();
             }
         }

@@ -23,8 +23,8 @@ export const PAGE_CSP =
 
 export const CHROMIUM = process.env.CHROMIUM || "/usr/bin/chromium";
 /**
- * What each window would prepare, in a process of its own: two pop-ups of the address bar, and a page for whatever comes next. Without
- * them a small test takes less than half.
+ * What each window would prepare, in a process of its own: two pop-ups of the address bar, half of a small test's time, and a page for
+ * whatever comes next, a fifth of what is left.
  */
 const PREPARED = ["WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "SpareRendererForSitePerProcess"];
 /** What Playwright switches off: of two such lists only the last counts. */

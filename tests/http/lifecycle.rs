@@ -1,7 +1,9 @@
 //! Start, settings, commands, and an orderly end.
 
 use std::fs;
-use std::process::{Output, Stdio};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +15,13 @@ const SOON: Duration = Duration::from_secs(10);
 
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// What the first line of a server that starts says.
+fn listens_at(child: &mut Child) -> SocketAddr {
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    line.trim().strip_prefix("listening on http://").expect("the first line").parse().unwrap()
 }
 
 /// Fails unless the command failed and said why in one line.
@@ -360,9 +369,7 @@ fn a_log_that_nobody_reads_any_more_ends_nothing() {
     child.args(["--listen", ":0", "--data-dir"]).arg(folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = child.spawn().unwrap();
     drop(child.stderr.take());
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
-    let address = line.trim().strip_prefix("listening on http://").expect("the first line").parse().unwrap();
+    let address = listens_at(&mut child);
     crate::client::Request::new(address, "PUT", "/a").body("x").send().is(201);
     signal("TERM", child.id());
     assert!(wait(&mut child).success());
@@ -374,9 +381,7 @@ fn variables_are_as_good_as_flags() {
     let mut child = binary();
     child.env("LISTEN", ":0").env("DATA_DIR", folder.path().join("elsewhere")).env("MAX_DOWNLOADS", "3");
     let mut child = child.current_dir(folder.path()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
-    let address = line.trim().strip_prefix("listening on http://").expect("the first line").parse().unwrap();
+    let address = listens_at(&mut child);
     let config = crate::client::Request::new(address, "GET", "/api/v1/config").send().is(200).json();
     assert_eq!(config["max_downloads"], 3);
     assert!(folder.path().join("elsewhere").is_dir());
@@ -386,7 +391,7 @@ fn variables_are_as_good_as_flags() {
 
 #[test]
 fn a_connection_serves_several_requests() {
-    use std::io::{BufRead, BufReader, Read, Write};
+    use std::io::{Read, Write};
     let server = Server::start(Store::Embedded);
     let mut stream = crate::client::connect(server.address).unwrap();
     for _ in 0..3 {
