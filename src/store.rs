@@ -2,6 +2,7 @@
 //!
 //! It knows neither HTTP nor any backend. Bytes are durable before the ledger speaks of them, and freed after it has let go.
 
+mod ahead;
 mod incoming;
 mod metered;
 mod sealing;

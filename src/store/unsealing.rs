@@ -5,6 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 
+use super::ahead::ahead;
 use super::{Error, Result, Store};
 use crate::blobs::Pieces;
 use crate::ledger::Lease;
@@ -44,7 +45,7 @@ pub async fn unsealed(
     let begin = HEADER as u64 + first * record;
     let end = (HEADER as u64 + after * record).min(lease.size).max(begin);
     let state = Records { pieces: sealed(begin..end).await?, opener, next: first, sealed: Vec::new() };
-    let plain = stream::try_unfold(state, Records::open_next);
+    let plain = ahead(stream::try_unfold(state, Records::open_next));
     Ok(plain.map_ok(move |(at, mut plain)| {
         let (start, length) = (at * plain_record, plain.len() as u64);
         plain.truncate(range.end.saturating_sub(start).min(length) as usize);
