@@ -9,9 +9,9 @@ use super::assets::SamePage;
 use super::client::{Client, named, share_id};
 use super::error::Error;
 use super::status::UPLOAD_PART;
-use super::{App, assets, views};
+use super::{App, assets, plain, views};
 use crate::ledger::{self, Attempt, Revoker, Share};
-use crate::seal::{Keys, Manifest, plain_len};
+use crate::seal::{Keys, plain_len};
 use crate::share::{ShareId, Token};
 use crate::store::{self, now};
 use crate::text::Lang;
@@ -78,9 +78,9 @@ pub(super) async fn receive(
     let keys = Keys::derive(&secret);
     let attempt = Attempt { verifier: keys.proof.verifier(), network: client.network };
     let share = app.store.ledger.peek(&id, Some(&attempt), now()).await?;
+    let manifest = plain::receive::manifest(&keys, &share)?;
     let size = plain_len(share.size).unwrap_or(0);
-    let (sealed, downloads_left) = share.shown.ok_or(Error::Internal)?;
-    let manifest = Manifest::open(&keys, &sealed, size).map_err(|_| Error::BadForm("form.unreadable", Vec::new()))?;
+    let (_, downloads_left) = share.shown.ok_or(Error::Internal)?;
     let files = manifest.files.iter().map(|file| views::File { name: &file.name, size: file.size.unwrap_or(size) });
     let contents = views::Contents::Open { files: &files.collect::<Vec<_>>(), note: &manifest.note, downloads_left };
     html(&views::Receive { page: app.page(lang), claim: Token::random(), size, expires_at: share.expires_at, contents })

@@ -4,6 +4,8 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use onetimeshare::seal;
+
 use crate::client::{Answer, Part};
 use crate::plain::{curled, unzipped};
 use crate::sender::{Plain, Sealed, Upload, bytes, file, token, unknown_id};
@@ -94,6 +96,19 @@ on_both_stores! {
         assert_eq!(same.the("etag"), tag);
         let other = server.get(&address).header("Range", "bytes=0-9").header("If-Range", "\"other\"").send().is(200);
         assert!(other.body == content);
+    }
+
+    fn what_only_another_reader_can_open_is_not_taken(store) {
+        let server = Server::start(store);
+        let mut sealed = Sealed::new(b"for a reader to come");
+        sealed.manifest = seal::seal(&sealed.keys.manifest, br#"{"v":2,"files":[]}"#);
+        let upload = Upload::publish(&server, &sealed, 1);
+        let link = format!("/s/{}/{}", upload.id, sealed.secret);
+        for answer in [server.get(&link).send(), server.post(&link).form(&[]).send()] {
+            assert!(answer.is(400).text().contains("can't be shown by the server"));
+        }
+        assert_eq!(upload.state(&server), "ready");
+        upload.claimed(&server, &sealed);
     }
 
     fn several_files_are_a_zip_whose_every_range_is_known(store) {

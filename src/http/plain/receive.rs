@@ -16,7 +16,7 @@ use crate::http::bytes::{Wanted, streamed};
 use crate::http::client::{Client, named, share_id};
 use crate::http::error::{Error, accepts};
 use crate::http::{App, Connection, pages};
-use crate::ledger::{self, Attempt, Charge, ClaimRequest, Grant, Lease};
+use crate::ledger::{self, Attempt, Charge, ClaimRequest, Grant, Lease, Share};
 use crate::names;
 use crate::seal::{File, Keys, Manifest, plain_len};
 use crate::share::{Digest, ShareId, Token};
@@ -78,17 +78,32 @@ async fn grant(
         false => secret,
     };
     let keys = Keys::derive(&key);
-    let request = ClaimRequest {
-        claim: claim.digest(),
-        attempt: Attempt { verifier: keys.proof.verifier(), network: client.network },
-        lease_expires_at: now().after(app.store.limits.lease),
-    };
+    let attempt = Attempt { verifier: keys.proof.verifier(), network: client.network };
+    match app.store.ledger.peek(&id, Some(&attempt), now()).await {
+        // What can't be read here is not taken here: it waits for who can.
+        Ok(share) => drop(manifest(&keys, &share)?),
+        Err(error @ (ledger::Error::WrongProof | ledger::Error::Locked(_))) => return Err(error.into()),
+        // A claim that was granted before may be its last, and the claim itself tells best why there is none.
+        Err(_) => {}
+    }
+    let lease_expires_at = now().after(app.store.limits.lease);
+    let request = ClaimRequest { claim: claim.digest(), attempt, lease_expires_at };
     let Grant { lease, repeated } = app.store.claim(&id, &request).await?;
     // What was granted before is granted again by its token alone, but a wrong password leads nowhere.
     if repeated && plain_len(lease.size).is_none_or(|plain| Manifest::open(&keys, &lease.manifest, plain).is_err()) {
         return Err(ledger::Error::WrongProof.into());
     }
     Ok(key)
+}
+
+/// What a waiting share says of itself, to who has shown its proof.
+///
+/// # Errors
+/// [`Error::BadForm`] where it is sealed in a way that only another reader may know.
+pub(in crate::http) fn manifest(keys: &Keys, share: &Share) -> Result<Manifest, Error> {
+    let (sealed, _) = share.shown.as_ref().ok_or(Error::Internal)?;
+    let opened = plain_len(share.size).map(|plain| Manifest::open(keys, sealed, plain));
+    opened.and_then(Result::ok).ok_or_else(|| Error::BadForm("form.unreadable", Vec::new()))
 }
 
 /// `GET` and `HEAD /d/{id}/{claim}/{key}`: where there is a password, the key is not the link's secret but what both make.
