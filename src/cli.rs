@@ -38,6 +38,7 @@ pub enum Command {
     /// End a share and free its bytes, whatever its state; for the operator, with the server's settings
     Takedown {
         /// The share: 32 hex digits, as in its link
+        #[arg(value_parser = share_id)]
         id: ShareId,
     },
     /// Print a script that completes commands and flags
@@ -50,6 +51,11 @@ pub enum Command {
         /// The command that it is about [default: the program itself]
         command: Option<String>,
     },
+}
+
+/// `0123…cdef`.
+fn share_id(text: &str) -> Result<ShareId, &'static str> {
+    text.parse().map_err(|_| "write only the 32 hex digits, in small letters, that stand behind /s/ in its link")
 }
 
 /// The commands that take the server's settings.
@@ -78,7 +84,7 @@ impl Cli {
                 eprintln!("onetimeshare: {}", one_line(&error));
                 std::process::exit(2)
             }
-            ErrorKind::UnknownArgument | ErrorKind::ArgumentConflict => {
+            ErrorKind::UnknownArgument | ErrorKind::ArgumentConflict | ErrorKind::MissingRequiredArgument => {
                 eprintln!("onetimeshare: {}; see --help", one_line(&error));
                 std::process::exit(2)
             }

@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
@@ -39,7 +39,7 @@ pub struct Config {
     #[arg(long, env)]
     pub redis_host: Option<String>,
     /// Port of that Redis [default: 6379]
-    #[arg(long, env)]
+    #[arg(long, env, value_parser = port)]
     pub redis_port: Option<u16>,
     /// Number of its database [default: 0]
     #[arg(long, env, value_parser = clap::value_parser!(i64).range(0..))]
@@ -78,10 +78,10 @@ pub struct Config {
     pub blobs_url: Option<Place>,
 
     /// Largest share, such as 500MiB [default: 10GiB; with sealed bytes in Redis: 2GiB]
-    #[arg(long, env)]
+    #[arg(long, env, value_parser = size)]
     pub max_size: Option<ByteSize>,
     /// Bytes that all shares together may occupy, such as 100GiB [default: what the disk or Redis has room for]
-    #[arg(long, env)]
+    #[arg(long, env, value_parser = size)]
     pub max_storage: Option<ByteSize>,
     /// How long a share waits, where the sender does not say
     #[arg(long, env, default_value = "1d", value_parser = duration)]
@@ -309,6 +309,17 @@ fn duration(text: &str) -> anyhow::Result<Duration> {
         bail!("it must be longer than 0 and at most ten years");
     }
     Ok(duration)
+}
+
+/// `1000000`, `500MiB`.
+fn size(text: &str) -> anyhow::Result<ByteSize> {
+    text.parse().map_err(|_| anyhow!("write it like 500MiB or 10GB"))
+}
+
+/// `6379`. Kubernetes makes a variable of the same name for a service that is called redis.
+fn port(text: &str) -> anyhow::Result<u16> {
+    text.parse()
+        .context("write it like 6379; where Kubernetes sets REDIS_PORT for a service, switch off enableServiceLinks")
 }
 
 /// `2`, `all`.

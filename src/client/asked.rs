@@ -14,7 +14,7 @@ use super::terminal;
 #[derive(Debug, Clone, Args)]
 pub struct Send {
     /// Files and folders; - is standard input (once begun it must go through: after a kill it can't be resumed)
-    #[arg(required_unless_present = "text", conflicts_with = "text")]
+    #[arg(conflicts_with = "text")]
     pub(super) paths: Vec<PathBuf>,
     /// Server to send to [default: "server" in onetimeshare/config.json below ~/.config or $XDG_CONFIG_HOME, else
     /// http://127.0.0.1:8080]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
-use reqwest::{Certificate, Client, Method, RequestBuilder, Response, redirect};
+use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode, redirect};
 use serde::Deserialize;
 
 use super::asked::Reach;
@@ -39,8 +39,7 @@ impl Server {
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT)
             .http1_only();
-        if origin.is_here {
-            // To a proxy 127.0.0.1 would be itself.
+        if proxy.is_none() {
             builder = builder.no_proxy();
         }
         let authority = match &reach.ca {
@@ -80,7 +79,13 @@ impl Server {
     /// What broke on the way.
     pub(super) fn unreachable(&self, error: &reqwest::Error) -> Trouble {
         let why = if error.is_timeout() { "it does not answer".to_owned() } else { root(error) };
-        let advice = if why.contains("UnknownIssuer") { ": --ca names a certificate authority to believe" } else { "" };
+        let advice = match () {
+            () if why.contains("UnknownIssuer") => ": --ca names a certificate authority to believe",
+            () if why.contains("InvalidContentType") => {
+                ": it speaks no TLS there; where the link says so, write http://"
+            }
+            () => "",
+        };
         let way = self.proxy.as_ref().map_or(String::new(), |proxy| format!(" through the proxy {proxy}"));
         Trouble::Unreachable(format!("can't reach {}{way}: {why}{advice}", self.origin))
     }
@@ -96,7 +101,12 @@ impl Server {
         problem.retry_after = retry_after;
         if problem.code.is_none() {
             let more = elsewhere.map_or(String::new(), |place| format!(" and points to {place}"));
-            problem.detail = Some(format!("{} answers {status}{more}: is it a OneTimeShare server?", self.origin));
+            problem.detail = Some(match &self.proxy {
+                Some(proxy) if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED => format!(
+                    "the proxy {proxy} asks who you are: write the name and the password before its host, like http://me:secret@…"
+                ),
+                _ => format!("{} answers {status}{more}: is it a OneTimeShare server?", self.origin),
+            });
         }
         problem
     }

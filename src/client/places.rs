@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -69,7 +69,12 @@ impl Place {
 impl Folder {
     /// Makes the folder where it is missing.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        fs::create_dir_all(path).map_err(|error| Failure::disk(path, &error))?;
+        fs::create_dir_all(path).map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
+                Failure::other(format_args!("{}: {error}: -o names a folder, or - for standard output", path.display()))
+            }
+            _ => Failure::disk(path, &error),
+        })?;
         Self::existing(path)
     }
 

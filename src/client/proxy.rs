@@ -13,11 +13,12 @@ use super::link::Origin;
 /// Where a variable that would decide names no proxy: going without one is not what was meant.
 pub(super) fn before(origin: &Origin) -> Result<Option<String>> {
     let server = origin.to_string().parse().map_err(|_| Failure::usage(format_args!("{origin} is no server")))?;
-    if origin.is_here {
+    let (_, exempt) = first_of(["NO_PROXY", "no_proxy"]).unwrap_or_default();
+    // To a proxy 127.0.0.1 would be itself.
+    if origin.is_here || exempt.trim() == "*" {
         return Ok(None);
     }
     let own = if origin.tls { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };
-    let (_, exempt) = first_of(["NO_PROXY", "no_proxy"]).unwrap_or_default();
     if Matcher::builder().all("http://any").no(exempt).build().intercept(&server).is_none() {
         return Ok(None);
     }

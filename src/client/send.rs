@@ -56,6 +56,7 @@ fn payload(asked: &asked::Send) -> Result<Payload> {
     }
     let dash = PathBuf::from("-");
     match &asked.paths[..] {
+        [] => Err(Failure::usage("nothing to send: name files or folders, or - for standard input, or write --text")),
         [only] if *only == dash => Ok(Payload::Stdin),
         paths if paths.contains(&dash) => Err(Failure::usage("- is standard input: send it alone, or name files")),
         paths => Ok(Payload::Files(sources::find(paths)?.into())),

@@ -96,10 +96,11 @@ impl From<Problem> for Failure {
             ),
             Some("too_large") => Self::new(Exit::Full, "that is more than the server takes: send less at once"),
             Some("store_full") => Self::new(Exit::Full, detail),
+            Some("claimed") => Self::new(Exit::Gone, detail),
             Some("offset_conflict") => Self::other("the server is still busy with what came before"),
             None => Self::new(Exit::Network, detail),
             Some(_) if problem.status >= 500 => Self::new(Exit::Network, detail),
-            Some("upload_rate" | "published" | "claimed" | "timeout") => Self::other(detail),
+            Some("upload_rate" | "published" | "timeout") => Self::other(detail),
             Some(_) => Self::other("the server does not understand this program: one of the two is too old"),
         }
     }

@@ -42,6 +42,36 @@ fn shells_complete_it() {
 }
 
 #[test]
+fn what_is_wrong_says_how_it_is_right() {
+    let user = User::new("http://127.0.0.1:1");
+    user.file("a.txt", b"a");
+    for (arguments, advice) in [
+        (&["send"][..], "name files or folders"),
+        (&["serve", "--max-size", "abc"], "like 500MiB"),
+        (&["serve", "--redis-port", "tcp://10.0.0.1:6379"], "like 6379"),
+        (&["takedown", "https://a.example/s/0123"], "32 hex digits"),
+        (&["takedown"], "<ID>"),
+        (&["send", "-dash"], "--help"),
+    ] {
+        let said = ended(&user.run(arguments), 2);
+        assert!(said.starts_with("onetimeshare: ") && said.contains(advice), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+}
+
+#[test]
+fn files_go_into_a_folder_alone() {
+    let server = Server::start(Store::Embedded);
+    let user = User::new(&server.origin());
+    user.file("a.txt", b"a");
+    let sent = user.send(&["a.txt"]);
+    for file in ["a.txt", "a.txt/below"] {
+        assert!(ended(&user.run(&["receive", "--yes", "-o", file, &sent.link]), 1).contains("-o names a folder"));
+    }
+    ended(&user.receive(&sent.link), 0);
+}
+
+#[test]
 fn the_settings_of_a_server_are_no_business_of_a_sender() {
     let server = Server::start(Store::Embedded);
     let user = User::new(&server.origin());

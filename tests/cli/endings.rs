@@ -30,6 +30,7 @@ fn what_is_gone_says_what_became_of_it() {
     let sent = user.send(&["a.txt"]);
     ended(&user.receive(&sent.link), 0);
     assert!(one_line(&user.receive(&sent.link), 3).contains("somebody took it at 20"));
+    assert!(one_line(&user.run(&["receipt", "--revoke", &sent.receipt]), 3).contains("nothing left to revoke"));
     let sent = user.send(&["a.txt"]);
     ended(&user.run(&["receipt", "--revoke", &sent.receipt]), 0);
     assert!(one_line(&user.receive(&sent.link), 3).contains("withdrew"));
@@ -46,6 +47,14 @@ fn a_server_that_is_not_there_is_told_at_once() {
     let link = format!("{}/s/{}#{}", relay.origin(), unknown_id(), crate::sender::token());
     assert!(one_line(&user.receive(&link), 5).contains("can't reach"));
     one_line(&user.run(&["receipt", "--follow", &link.replace("/s/", "/r/")]), 5);
+}
+
+#[test]
+fn a_server_without_tls_is_told_so() {
+    let server = Server::start(Store::Embedded);
+    let user = User::new(&server.origin().replace("http:", "https:"));
+    user.file("a.txt", b"a");
+    assert!(one_line(&user.run(&["send", "a.txt"]), 5).contains("write http://"));
 }
 
 #[test]

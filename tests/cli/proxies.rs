@@ -120,6 +120,10 @@ fn who_needs_no_proxy_is_asked_of_none() {
         assert!(said.contains("can't reach http://send.test: "), "{but_for}: {said}");
         assert!(proxy.heads().is_empty(), "{but_for}");
     }
+    let by_number = User::new(&format!("http://0.0.0.0:{}", server.address.port()));
+    by_number.file("a.txt", b"a");
+    ended(&with(&by_number, &[("ALL_PROXY", &named), ("NO_PROXY", "*")], &["send", "--insecure-http", "a.txt"]), 0);
+    assert!(proxy.heads().is_empty(), "*, of an address of numbers");
     for but_for in ["end.test", "a.send.test", "10.0.0.0/8"] {
         let before = proxy.heads().len();
         let variables = [("ALL_PROXY", &*named), ("NO_PROXY", but_for)];
