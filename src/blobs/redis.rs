@@ -172,9 +172,12 @@ impl Blobs for RedisBlobs {
             batches += 1;
         }
         // From the end: what an interruption leaves still begins at 0, and is found the next time.
+        let mut chunks = 0;
         for batch in (0..batches).rev() {
-            each("UNLINK", batch).await?;
+            chunks += each("UNLINK", batch).await?.iter().filter(|unlinked| **unlinked == Value::Int(1)).count() as u64;
         }
+        // The last one may be short.
+        self.redis.room().freed(chunks.saturating_sub(1) * CHUNK);
         Ok(())
     }
 
@@ -226,10 +229,6 @@ impl RedisWriter {
     async fn send(&mut self) -> Result<()> {
         self.filling.fill();
         let turn = self.under_way.turn().await?;
-        // What this upload has reserved is part of what is free.
-        if self.redis.room().free() < self.waits {
-            return Err(Error::Full);
-        }
         let part = Part { chunk: self.offset / CHUNK, start: self.offset % CHUNK, length: self.waits };
         // An upload may outlive what was thought when it began.
         let soon = Timestamp::from(SystemTime::now()).after(TENDED).after(BACKSTOP);

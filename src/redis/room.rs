@@ -72,6 +72,12 @@ impl Room {
         self.written.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Counts what was freed since the last sample, against what was written since.
+    pub(crate) fn freed(&self, bytes: u64) {
+        let less = |written: u64| Some(written.saturating_sub(bytes));
+        let _ = self.written.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
     /// Counts anew. Of several masters the fullest counts: a share lies on one of them, and nobody chooses on which.
     pub(super) fn take(&self, masters: &[Memory]) {
         let used: u64 = masters.iter().map(|memory| memory.used).sum();
@@ -182,6 +188,8 @@ mod tests {
         room.wrote(MIB);
         assert!(room.fits(5 * MIB));
         assert!(!room.fits(5 * MIB + 1));
+        room.freed(2 * MIB);
+        assert_eq!(room.free(), 6 * MIB);
         room.take(&[memory(MIB, 8 * MIB)]);
         assert_eq!(room.free(), 5 * MIB);
     }

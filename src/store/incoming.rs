@@ -14,6 +14,8 @@ use crate::share::{Digest, ShareId, Timestamp};
 
 /// A crash of the server costs at most this much of an upload that can be resumed.
 const STEP: u64 = 32 << 20;
+/// So many bytes that nobody reserved are written before it is seen whether there is room for more: others' reservations stand.
+const UNRESERVED: u64 = 1 << 20;
 /// An upload that dies with its connection is given up when it has not been heard of for so long.
 pub(super) const PLAIN_WINDOW: Duration = Duration::from_secs(60);
 /// It is heard of this often.
@@ -28,14 +30,14 @@ pub struct Incoming {
     /// Tells this turn's repeated calls from another turn's.
     writer: u64,
     resumable: bool,
-    /// Whether the room for all of its bytes was reserved when it began.
-    reserved: bool,
     /// Where the upload stands in the ledger.
     recorded: u64,
     /// Where it stands with the bytes taken since.
     offset: u64,
     /// Where it was seen to be still open.
     looked: u64,
+    /// Until where there is room: reserved, or seen to be there.
+    room: u64,
     /// No byte may come after this one.
     end: u64,
     recorded_at: Instant,
@@ -73,10 +75,10 @@ impl Incoming {
             token,
             writer: u64::from_ne_bytes(crate::share::random()),
             resumable: until.is_some(),
-            reserved,
             recorded: offset,
             offset,
             looked: offset,
+            room: if reserved { end } else { offset },
             end,
             recorded_at: Instant::now(),
             _running: Running::new(&store.metrics),
@@ -91,9 +93,6 @@ impl Incoming {
     pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
         self.write_unrecorded(bytes).await?;
         if self.offset - self.recorded >= STEP {
-            if !self.reserved {
-                self.store.blobs.room(STEP.min(self.end - self.offset)).await?;
-            }
             self.record().await?;
         }
         self.be_heard_of().await
@@ -118,6 +117,11 @@ impl Incoming {
         let length = bytes.len() as u64;
         if self.offset + length > self.end {
             return Err(Error::TooLarge);
+        }
+        if self.offset + length > self.room {
+            let more = UNRESERVED.max(length);
+            self.store.blobs.room(more).await?;
+            self.room = self.offset + more;
         }
         self.blob.write(bytes).await?;
         self.offset += length;

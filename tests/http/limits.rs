@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::client::Part;
-use crate::sender::{Plain, Sealed, Upload, bytes, creation, tus};
+use crate::sender::{Plain, Sealed, Upload, bytes, creation, of_unknown_length, tus};
 use crate::server::{Server, Store, until};
 
 const SOON: Duration = Duration::from_secs(15);
@@ -19,14 +19,7 @@ on_both_stores! {
         let sealed = Sealed::new(&content);
         server.put("/a").body(&content[..]).send().is(413);
         server.post("/").multipart(&[Part::file("a", &content)]).send().is(413);
-        let mut sending = server.put("/a").begin("Transfer-Encoding: chunked");
-        for piece in content.chunks(100_000) {
-            let chunk = [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
-            if sending.push(&chunk).is_err() {
-                break;
-            }
-        }
-        sending.answer().expect("an answer").is(413);
+        of_unknown_length(&server, &content).is(413);
         creation(&server, &sealed, &sealed.metadata(1)).send().is(413).code();
         let early = server.put("/a").begin("Content-Length: 99999999999");
         early.answer().expect("before the body").is(413);
@@ -54,15 +47,7 @@ on_both_stores! {
         let refused = creation(&server, &sealed, &sealed.metadata(1)).send().is(507);
         refused.code();
         server.put("/a").body(bytes(A_THIRD)).send().is(507);
-        let mut sending = server.put("/a").begin("Transfer-Encoding: chunked");
-        for piece in bytes(A_THIRD).chunks(500_000) {
-            let chunk = [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
-            if sending.push(&chunk).is_err() {
-                break;
-            }
-        }
-        let _ = sending.push(b"0\r\n\r\n");
-        sending.answer().expect("an answer").is(507);
+        of_unknown_length(&server, &bytes(A_THIRD)).is(507);
         for share in &shares {
             assert_eq!(share.state(&server), "ready");
         }
@@ -90,6 +75,30 @@ on_both_stores! {
         creation(&server, &sealed, &sealed.metadata(1)).send().is(507);
         tus(server.delete(&first.location)).send().is(204);
         until("its room is free again", SOON, || creation(&server, &sealed, &sealed.metadata(1)).send().status == 201);
+    }
+
+    fn what_comes_without_a_length_takes_no_room_that_others_have_reserved(store) {
+        let server = Server::with(store, &["--max-storage", STORAGE]);
+        let mut reserved = Vec::new();
+        for sealed in [A_THIRD, 100_000].map(|size| Sealed::new(&bytes(size))) {
+            until("all is reserved", SOON, || {
+                let answer = creation(&server, &sealed, &sealed.metadata(1)).send().expect(&[201, 507]);
+                let fits = answer.status == 201;
+                reserved.extend(fits.then(|| (Upload::created(&server, &answer), sealed.run())));
+                !fits
+            });
+        }
+        // In Redis reservations count for others once they were sampled.
+        until("nothing else fits", SOON, || {
+            let answer = of_unknown_length(&server, &bytes(200_000)).expect(&[201, 507]);
+            if answer.status == 201 {
+                server.delete(&answer.the("receipt").replace(&server.origin(), "")).send().is(204);
+            }
+            answer.status == 507
+        });
+        for (upload, run) in reserved {
+            upload.patch(&server, 0, &run).send().is(204);
+        }
     }
 
     fn the_bytes_of_what_ended_are_freed_within_a_minute(store) {
@@ -193,14 +202,7 @@ fn a_full_disk_refuses_the_new_and_keeps_the_old() {
     let kept_blobs = server.blobs();
     let large = bytes(30_000_000);
     server.put("/a").body(&large[..]).send().is(507);
-    let mut sending = server.put("/a").begin("Transfer-Encoding: chunked");
-    for piece in large.chunks(500_000) {
-        let chunk = [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
-        if sending.push(&chunk).is_err() {
-            break;
-        }
-    }
-    sending.answer().expect("an answer").is(507);
+    of_unknown_length(&server, &large).is(507);
     let big = Sealed::new(&large);
     let answer = creation(&server, &big, &big.metadata(1)).send().expect(&[201, 507]);
     if answer.status == 201 {

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::time::Duration;
 
 use crate::client::Answer;
-use crate::sender::{Plain, Sealed, Upload, bytes, creation, token};
+use crate::sender::{Plain, Sealed, Upload, bytes, creation, of_unknown_length, token};
 use crate::server::{Redis, Server, Store, binary, until};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -190,15 +190,7 @@ fn a_redis_that_fills_up_in_the_middle_leaves_nothing_half() {
     let used: usize =
         used.split("used_memory:").nth(1).and_then(|rest| rest.lines().next()).unwrap().trim().parse().unwrap();
     redis(&server).ask::<String>(&["CONFIG", "SET", "maxmemory", &(used + 8 * MIB).to_string()]);
-    let mut sending = server.put("/a").begin("Transfer-Encoding: chunked");
-    for piece in content.chunks(500_000) {
-        let chunk = [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
-        if sending.push(&chunk).is_err() {
-            break;
-        }
-    }
-    let _ = sending.push(b"0\r\n\r\n");
-    sending.answer().expect("a clear answer").is(507);
+    of_unknown_length(&server, &content).is(507);
     until("nothing half is left", SOON, || server.blobs().is_empty());
     let share = Plain::put(&server, "/b", &bytes(MIB));
     assert!(server.get(&share.claimed(&server)).send().is(200).body == bytes(MIB));

@@ -224,6 +224,20 @@ impl Upload {
     }
 }
 
+/// What the server says to a file whose length it learns at its end.
+#[track_caller]
+pub(crate) fn of_unknown_length(server: &Server, content: &[u8]) -> Answer {
+    let mut sending = server.put("/a").begin("Transfer-Encoding: chunked");
+    for piece in content.chunks(500_000) {
+        let chunk = [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
+        if sending.push(&chunk).is_err() {
+            break;
+        }
+    }
+    let _ = sending.push(b"0\r\n\r\n");
+    sending.answer().expect("a clear answer")
+}
+
 /// A fresh token as a client makes it.
 pub(crate) fn token() -> String {
     Token::random().to_string()

@@ -96,8 +96,8 @@ pub(super) async fn publish(ledger: &RedisLedger, publish: &Publish, now: Timest
     let content = publish.inline.as_deref().unwrap_or_default();
     let bytes = publish.manifest.len() + content.len();
     let room = ledger.redis.room();
-    // What was begun before has its room reserved, and is not refused for what others reserved since.
-    let fits = if publish.begin.is_some() { room.fits(bytes as u64) } else { bytes as u64 <= room.free() };
+    // What was begun before has its room reserved, or took it while there was some.
+    let fits = publish.begin.is_none() || room.fits(bytes as u64);
     let call = ledger.scripts.publish.call(&names, bytes + 1024).arg(now.0);
     let call = call.arg(&publish.token.0[..]).arg(&terms.verifier.0[..]).arg(u8::from(terms.password));
     let call = call.arg(terms.downloads).arg(expires.0).arg(expires.after(RECEIPT_KEPT).0);
