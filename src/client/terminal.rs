@@ -4,6 +4,7 @@
 use std::fs::OpenOptions;
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use base64::Engine;
@@ -73,7 +74,14 @@ pub(super) async fn line(question: &str) -> Result<Option<String>> {
 /// Asks for a password, without showing it.
 pub(super) async fn password(question: &str) -> Result<String> {
     let question = question.to_owned();
-    aside(move || rpassword::prompt_password(question)).await
+    aside(move || match rpassword::prompt_password(question) {
+        // It has sent the signal that ends the process, which another thread waits for: there is nothing more to say here.
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => loop {
+            thread::park();
+        },
+        read => read,
+    })
+    .await
 }
 
 /// Asks a question that an empty line answers with `otherwise`. Who ends the input instead does not agree.

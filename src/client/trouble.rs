@@ -83,7 +83,7 @@ impl From<Problem> for Failure {
             }
             Some("not_found") => Self::new(
                 Exit::Gone,
-                "nothing is there: it is gone, or the link is not complete; ask the sender for it again",
+                "nothing is there: it is gone, or the link is not complete; copy it once more, or ask whoever gave it to you",
             ),
             Some("wrong_proof") => Self::new(Exit::Password, "that password is wrong"),
             Some("too_many_attempts") => {

@@ -11,6 +11,22 @@ const RECEIVE: &str = "Receive it? [Y/n] ";
 const OVERWRITE: &str = "Overwrite it? [y/N] ";
 /// Ctrl-D.
 const END: &str = "\x04";
+/// Ctrl-C.
+const INTERRUPT: &str = "\x03";
+
+#[test]
+fn a_password_that_is_interrupted_sends_nothing() {
+    let server = Server::start(Store::Embedded);
+    let user = User::new(&server.origin());
+    user.file("a.txt", b"a");
+    // Two threads learn of it, and either may be the quicker one.
+    for _ in 0..40 {
+        let output = user.at_terminal(&[("Password: ", INTERRUPT)], &["send", "--password", "a.txt"]).output().unwrap();
+        ended(&output, 130);
+        assert!(out(&output).contains("onetimeshare: stopped"), "{}", out(&output));
+    }
+    assert!(server.blobs().is_empty());
+}
 
 #[test]
 fn whoever_does_not_agree_takes_nothing() {
