@@ -177,8 +177,8 @@ impl Sealer {
         full
     }
 
-    /// Seals the last record.
-    pub fn finish(mut self) -> Bytes {
+    /// Seals the last record, with which the message ends.
+    pub fn finish(&mut self) -> Bytes {
         self.seal(LAST)
     }
 

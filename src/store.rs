@@ -3,9 +3,11 @@
 //! It knows neither HTTP nor any backend. Bytes are durable before the ledger speaks of them, and freed after it has let go.
 
 mod ahead;
+mod behind;
 mod incoming;
 mod metered;
 mod sealing;
+mod second;
 mod sweeper;
 mod unsealing;
 mod whole;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::behind::{Behind, Take};
 use super::incoming::PLAIN_WINDOW;
 use super::{Error, Incoming, Result, Store, now};
 use crate::ledger::{NewUpload, Publish, Terms};
@@ -33,11 +34,8 @@ pub struct Settled {
 pub struct Sealing {
     store: Arc<Store>,
     keys: Keys,
-    sealer: Sealer,
     upload: NewUpload,
-    /// Sealed pieces that wait, while it may still fit into the ledger's record.
-    small: Vec<Bytes>,
-    incoming: Option<Incoming>,
+    content: Behind<Content>,
     files: Vec<File>,
     checksum: crc32fast::Hasher,
     /// Bytes of the manifest so far, at the least.
@@ -69,22 +67,20 @@ impl Sealing {
             window_ends_at: now().after(PLAIN_WINDOW),
             resumable: false,
         };
-        let mut sealing = Self {
+        let mut content = Content { store: store.clone(), upload, sealer, small: vec![header], incoming: None };
+        if upload.length.is_some_and(|sealed| sealed > INLINE_MAX) {
+            content.incoming().await?;
+        }
+        Ok(Self {
             store: store.clone(),
             keys,
-            sealer,
             upload,
-            small: vec![header],
-            incoming: None,
+            content: Behind::new(content),
             files: Vec::new(),
             checksum: crc32fast::Hasher::new(),
             named: 0,
             plain: 0,
-        };
-        if sealing.upload.length.is_some_and(|sealed| sealed > INLINE_MAX) {
-            sealing.incoming().await?;
-        }
-        Ok(sealing)
+        })
     }
 
     /// The share that it will be.
@@ -125,7 +121,7 @@ impl Sealing {
     ///
     /// # Errors
     /// [`Error::TooLarge`]; [`crate::ledger::Error::Full`].
-    pub async fn write(&mut self, mut bytes: Bytes) -> Result<()> {
+    pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
         self.plain += bytes.len() as u64;
         if self.plain > self.store.limits.max_size {
             return Err(Error::TooLarge);
@@ -134,6 +130,63 @@ impl Sealing {
         if let Some(size) = self.files.last_mut().and_then(|file| file.size.as_mut()) {
             *size += bytes.len() as u64;
         }
+        self.content.take(bytes).await
+    }
+
+    /// Publishes what came, and says until when it waits.
+    ///
+    /// # Errors
+    /// [`Error::ManifestTooLong`]; [`crate::ledger::Error::Full`].
+    pub async fn finish(&mut self, settled: Settled) -> Result<Timestamp> {
+        self.end_file();
+        let manifest = Manifest { v: 1, files: std::mem::take(&mut self.files), note: settled.note };
+        let manifest = manifest.seal(&self.keys).map_err(|_| Error::ManifestTooLong)?;
+        let size = sealed_len(self.plain);
+        let inline = self.content.here().await?.finish(size).await?;
+        let Settled { password, expires_in, downloads, .. } = settled;
+        let terms = Terms { password, expires_in, downloads, ..self.upload.terms };
+        let publish = Publish {
+            id: self.upload.id,
+            token: self.upload.token,
+            terms,
+            manifest: manifest.into(),
+            size,
+            base: 0,
+            begin: inline.is_some().then_some(self.upload),
+            inline,
+        };
+        self.store.publish(&publish).await
+    }
+
+    /// Gives it up and frees what came of it.
+    pub async fn abandon(self) {
+        let Self { store, upload, content, .. } = self;
+        let incoming = content.end().await.and_then(|content| content.incoming);
+        if incoming.is_some() || upload.length.is_some() {
+            let reached = match incoming {
+                Some(mut incoming) => incoming.stop().await,
+                None => 0,
+            };
+            // Where that fails, the sweep does it a minute later.
+            if store.abandon(&upload.id, &upload.token).await.is_err() {
+                store.forsake(&upload.id, reached).await;
+            }
+        }
+    }
+}
+
+/// What plain bytes become: sealed records, on their way into the blobs or, of a small share, into the ledger's record.
+struct Content {
+    store: Arc<Store>,
+    upload: NewUpload,
+    sealer: Sealer,
+    /// Sealed pieces that wait, while it may still fit into the ledger's record.
+    small: Vec<Bytes>,
+    incoming: Option<Incoming>,
+}
+
+impl Take for Content {
+    async fn take(&mut self, mut bytes: Bytes) -> Result<()> {
         while !bytes.is_empty() {
             if let Some(record) = self.sealer.push(&mut bytes) {
                 self.incoming().await?.write(record).await?;
@@ -144,7 +197,9 @@ impl Sealing {
             None => Ok(()),
         }
     }
+}
 
+impl Content {
     /// The way into the blobs, once the upload is known to be too large for the ledger's record.
     async fn incoming(&mut self) -> Result<&mut Incoming> {
         if self.incoming.is_none() {
@@ -161,54 +216,16 @@ impl Sealing {
         self.incoming.as_mut().ok_or(Error::Missing)
     }
 
-    /// Publishes what came, and says until when it waits.
-    ///
-    /// # Errors
-    /// [`Error::ManifestTooLong`]; [`crate::ledger::Error::Full`].
-    pub async fn finish(&mut self, settled: Settled) -> Result<Timestamp> {
-        self.end_file();
-        let manifest = Manifest { v: 1, files: std::mem::take(&mut self.files), note: settled.note };
-        let manifest = manifest.seal(&self.keys).map_err(|_| Error::ManifestTooLong)?;
-        let (sealer, _) = Sealer::new(&self.keys.content);
-        let last = std::mem::replace(&mut self.sealer, sealer).finish();
-        let size = sealed_len(self.plain);
-        let inline = self.incoming.is_none() && size <= INLINE_MAX;
-        let content = if inline {
+    /// Seals the last record of `size` sealed bytes in all, and makes all of them durable; gives them, where the ledger is to keep them.
+    async fn finish(&mut self, size: u64) -> Result<Option<Bytes>> {
+        let last = self.sealer.finish();
+        if self.incoming.is_none() && size <= INLINE_MAX {
             self.small.push(last);
-            Some(Bytes::from(self.small.concat()))
-        } else {
-            let incoming = self.incoming().await?;
-            incoming.write(last).await?;
-            incoming.whole().await?;
-            None
-        };
-        let Settled { password, expires_in, downloads, .. } = settled;
-        let terms = Terms { password, expires_in, downloads, ..self.upload.terms };
-        let publish = Publish {
-            id: self.upload.id,
-            token: self.upload.token,
-            terms,
-            manifest: manifest.into(),
-            size,
-            base: 0,
-            inline: content,
-            begin: inline.then_some(self.upload),
-        };
-        self.store.publish(&publish).await
-    }
-
-    /// Gives it up and frees what came of it.
-    pub async fn abandon(self) {
-        let Self { store, upload, incoming, .. } = self;
-        if incoming.is_some() || upload.length.is_some() {
-            let reached = match incoming {
-                Some(mut incoming) => incoming.stop().await,
-                None => 0,
-            };
-            // Where that fails, the sweep does it a minute later.
-            if store.abandon(&upload.id, &upload.token).await.is_err() {
-                store.forsake(&upload.id, reached).await;
-            }
+            return Ok(Some(Bytes::from(self.small.concat())));
         }
+        let incoming = self.incoming().await?;
+        incoming.write(last).await?;
+        incoming.whole().await?;
+        Ok(None)
     }
 }
