@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::second::{Haste, QUICK, Second};
+use super::second::{Gain, QUICK, Second};
 
 /// Pieces that are made or wait: with one, each side waits for the other by turns.
 const MOST: usize = 2;
@@ -19,25 +19,25 @@ pub(super) fn ahead<T: Send + 'static>(made: impl Stream<Item = T> + Send + 'sta
 /// Where the next piece is made.
 enum Ahead<T> {
     /// Here, once it is asked for.
-    Here { made: BoxStream<'static, T>, haste: Haste },
+    Here { made: BoxStream<'static, T>, gain: Gain },
     /// On the second thread, which gives back the rest where pieces leave slowly, or where there are none.
     There { pieces: mpsc::Receiver<T>, rest: JoinHandle<BoxStream<'static, T>> },
 }
 
 impl<T: Send + 'static> Ahead<T> {
     fn here(made: BoxStream<'static, T>) -> Self {
-        Self::Here { made, haste: Haste::begin(false) }
+        Self::Here { made, gain: Gain::begin(false) }
     }
 
     async fn next(mut self) -> Option<(T, Self)> {
         loop {
             self = match self {
-                Self::Here { mut made, mut haste } => match haste.begins().then(Second::free).flatten() {
+                Self::Here { mut made, mut gain } => match gain.begins().then(Second::free).flatten() {
                     Some(second) => Self::there(second, made),
                     None => {
                         let piece = made.next().await?;
-                        haste.ends();
-                        return Some((piece, Self::Here { made, haste }));
+                        gain.ends();
+                        return Some((piece, Self::Here { made, gain }));
                     }
                 },
                 Self::There { mut pieces, rest } => match pieces.recv().await {
@@ -51,13 +51,13 @@ impl<T: Send + 'static> Ahead<T> {
     fn there(second: Second, mut made: BoxStream<'static, T>) -> Self {
         let (give, pieces) = mpsc::channel(MOST);
         let rest = second.run(async move {
-            let mut haste = Haste::begin(true);
+            let mut gain = Gain::begin(true);
             while let Ok(Ok(place)) = timeout(QUICK, give.reserve()).await
-                && haste.begins()
+                && gain.begins()
             {
                 let Some(piece) = made.next().await else { break };
                 place.send(piece);
-                haste.ends();
+                gain.ends();
             }
             made
         });

@@ -5,7 +5,7 @@ use tokio::sync::mpsc::{self, error::SendError};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::second::{Haste, QUICK, Second};
+use super::second::{Gain, QUICK, Second};
 use super::{Error, Result};
 use crate::ledger;
 
@@ -20,14 +20,14 @@ pub(super) struct Behind<W>(Option<Place<W>>);
 
 enum Place<W> {
     /// Here, as they come.
-    Here { work: W, haste: Haste },
+    Here { work: W, gain: Gain },
     /// On the second thread, which gives `work` back where bytes come slowly, or can't be taken.
     There { pieces: mpsc::Sender<Bytes>, work: JoinHandle<(W, Result<()>)> },
 }
 
 impl<W: Take> Behind<W> {
     pub(super) fn new(work: W) -> Self {
-        Self(Some(Place::Here { work, haste: Haste::begin(false) }))
+        Self(Some(Place::Here { work, gain: Gain::begin(false) }))
     }
 
     /// Has the next bytes taken.
@@ -44,21 +44,21 @@ impl<W: Take> Behind<W> {
         };
         self.back().await?;
         match self.0.take() {
-            Some(Place::Here { work, mut haste }) => match haste.begins().then(Second::free).flatten() {
+            Some(Place::Here { work, mut gain }) => match gain.begins().then(Second::free).flatten() {
                 Some(second) => {
                     self.0 = Some(Place::there(second, work, bytes));
                     Ok(())
                 }
-                None => self.take_here(work, haste, bytes).await,
+                None => self.take_here(work, gain, bytes).await,
             },
             _ => Err(failed()),
         }
     }
 
-    async fn take_here(&mut self, work: W, haste: Haste, bytes: Bytes) -> Result<()> {
-        let Place::Here { work, haste } = self.0.insert(Place::Here { work, haste }) else { return Err(failed()) };
+    async fn take_here(&mut self, work: W, gain: Gain, bytes: Bytes) -> Result<()> {
+        let Place::Here { work, gain } = self.0.insert(Place::Here { work, gain }) else { return Err(failed()) };
         let taken = work.take(bytes).await;
-        haste.ends();
+        gain.ends();
         taken
     }
 
@@ -69,7 +69,7 @@ impl<W: Take> Behind<W> {
         };
         drop(pieces);
         let (work, taken) = work.await.map_err(|_| failed())?;
-        self.0 = Some(Place::Here { work, haste: Haste::begin(false) });
+        self.0 = Some(Place::Here { work, gain: Gain::begin(false) });
         taken
     }
 
@@ -99,16 +99,16 @@ impl<W: Take> Place<W> {
     fn there(second: Second, mut work: W, first: Bytes) -> Self {
         let (pieces, mut came) = mpsc::channel(1);
         let work = second.run(async move {
-            let (mut haste, mut next) = (Haste::begin(true), Some(first));
+            let (mut gain, mut next) = (Gain::begin(true), Some(first));
             while let Some(bytes) = next {
-                if !haste.begins() {
+                if !gain.begins() {
                     // What is given meanwhile is still taken.
                     came.close();
                 }
                 if let Err(error) = work.take(bytes).await {
                     return (work, Err(error));
                 }
-                haste.ends();
+                gain.ends();
                 next = match timeout(QUICK, came.recv()).await {
                     Ok(next) => next,
                     Err(_) => {

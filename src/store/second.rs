@@ -42,7 +42,7 @@ impl Second {
 }
 
 /// Whether a second thread is worth it: not where the client is what takes the time, for then that of the work passes meanwhile anyhow.
-pub(super) struct Haste {
+pub(super) struct Gain {
     since: Instant,
     /// How long the work took, and how long everything else, for so many pieces.
     work: Duration,
@@ -52,7 +52,7 @@ pub(super) struct Haste {
     worth: bool,
 }
 
-impl Haste {
+impl Gain {
     /// `worth` holds for the first pieces.
     pub(super) fn begin(worth: bool) -> Self {
         Self { since: Instant::now(), work: Duration::ZERO, rest: Duration::ZERO, pieces: 0, worth }
@@ -109,12 +109,12 @@ pub(super) mod tests {
 
     #[test]
     fn it_is_worth_it_where_the_work_is_what_takes_the_time() {
-        let mut haste = Haste::begin(false);
+        let mut gain = Gain::begin(false);
         let worth: Vec<bool> = (0..=AT_A_TIME)
             .map(|_| {
-                let worth = haste.begins();
+                let worth = gain.begins();
                 work();
-                haste.ends();
+                gain.ends();
                 worth
             })
             .collect();
@@ -123,12 +123,12 @@ pub(super) mod tests {
 
     #[test]
     fn it_is_not_worth_it_where_the_client_is() {
-        let mut haste = Haste::begin(true);
+        let mut gain = Gain::begin(true);
         let worth: Vec<bool> = (0..=AT_A_TIME)
             .map(|_| {
                 work();
-                let worth = haste.begins();
-                haste.ends();
+                let worth = gain.begins();
+                gain.ends();
                 worth
             })
             .collect();
