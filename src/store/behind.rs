@@ -43,20 +43,13 @@ impl<W: Take> Behind<W> {
             _ => bytes,
         };
         self.back().await?;
-        match self.0.take() {
-            Some(Place::Here { work, mut gain }) => match gain.begins().then(Second::free).flatten() {
-                Some(second) => {
-                    self.0 = Some(Place::there(second, work, bytes));
-                    Ok(())
-                }
-                None => self.take_here(work, gain, bytes).await,
-            },
-            _ => Err(failed()),
+        let Some(Place::Here { work, gain }) = &mut self.0 else { return Err(failed()) };
+        if gain.begins()
+            && let Some(second) = Second::free()
+        {
+            self.0 = self.0.take().map(|place| place.there(second, bytes));
+            return Ok(());
         }
-    }
-
-    async fn take_here(&mut self, work: W, gain: Gain, bytes: Bytes) -> Result<()> {
-        let Place::Here { work, gain } = self.0.insert(Place::Here { work, gain }) else { return Err(failed()) };
         let taken = work.take(bytes).await;
         gain.ends();
         taken
@@ -96,7 +89,9 @@ impl<W: Take> Behind<W> {
 }
 
 impl<W: Take> Place<W> {
-    fn there(second: Second, mut work: W, first: Bytes) -> Self {
+    /// Hands over to the second thread.
+    fn there(self, second: Second, first: Bytes) -> Self {
+        let Self::Here { mut work, .. } = self else { return self };
         let (pieces, mut came) = mpsc::channel(1);
         let work = second.run(async move {
             let (mut gain, mut next) = (Gain::begin(true), Some(first));
