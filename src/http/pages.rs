@@ -9,7 +9,7 @@ use super::assets::SamePage;
 use super::client::{Client, named, share_id};
 use super::error::Error;
 use super::status::UPLOAD_PART;
-use super::{App, assets, plain, views};
+use super::{App, assets, shares, views};
 use crate::ledger::{self, Attempt, Revoker, Share};
 use crate::seal::{Keys, plain_len};
 use crate::share::{ShareId, Token};
@@ -78,7 +78,7 @@ pub(super) async fn receive(
     let keys = Keys::derive(&secret);
     let attempt = Attempt { verifier: keys.proof.verifier(), network: client.network };
     let share = app.store.ledger.peek(&id, Some(&attempt), now()).await?;
-    let manifest = plain::receive::manifest(&keys, &share)?;
+    let manifest = shares::manifest(&keys, &share)?;
     let size = plain_len(share.size).unwrap_or(0);
     let (_, downloads_left) = share.shown.ok_or(Error::Internal)?;
     let files = manifest.files.iter().map(|file| views::File { name: &file.name, size: file.size.unwrap_or(size) });

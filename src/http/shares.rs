@@ -1,4 +1,4 @@
-//! `…/shares/{id}`: look at a share, or withdraw it.
+//! `…/shares/{id}`: look at a share, or withdraw it; and what it says of itself.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -10,7 +10,8 @@ use serde::Serialize;
 use super::App;
 use super::client::{Client, bearer, named, share_id};
 use super::error::Error;
-use crate::ledger::{Attempt, Revoker};
+use crate::ledger::{Attempt, Revoker, Share};
+use crate::seal::{Keys, Manifest, plain_len};
 use crate::share::{Proof, Token};
 use crate::store::now;
 
@@ -63,4 +64,14 @@ pub(super) async fn revoke(
 
 pub(super) fn malformed_proof() -> Error {
     Error::BadRequest("The proof must be 32 bytes in base64url without padding.".into())
+}
+
+/// What a waiting share says of itself, to who has shown its proof.
+///
+/// # Errors
+/// [`Error::BadForm`] where it is sealed in a way that only another reader may know.
+pub(super) fn manifest(keys: &Keys, share: &Share) -> Result<Manifest, Error> {
+    let (sealed, _) = share.shown.as_ref().ok_or(Error::Internal)?;
+    let opened = plain_len(share.size).map(|plain| Manifest::open(keys, sealed, plain));
+    opened.and_then(Result::ok).ok_or_else(|| Error::BadForm("form.unreadable", Vec::new()))
 }

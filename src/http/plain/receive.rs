@@ -15,8 +15,8 @@ use serde::Deserialize;
 use crate::http::bytes::{Wanted, streamed};
 use crate::http::client::{Client, named, share_id};
 use crate::http::error::{Error, accepts};
-use crate::http::{App, Connection, pages};
-use crate::ledger::{self, Attempt, Charge, ClaimRequest, Grant, Lease, Share};
+use crate::http::{App, Connection, pages, shares};
+use crate::ledger::{self, Attempt, Charge, ClaimRequest, Grant, Lease};
 use crate::names;
 use crate::seal::{File, Keys, Manifest, plain_len};
 use crate::share::{Digest, ShareId, Token};
@@ -81,7 +81,7 @@ async fn grant(
     let attempt = Attempt { verifier: keys.proof.verifier(), network: client.network };
     match app.store.ledger.peek(&id, Some(&attempt), now()).await {
         // What can't be read here is not taken here: it waits for who can.
-        Ok(share) => drop(manifest(&keys, &share)?),
+        Ok(share) => drop(shares::manifest(&keys, &share)?),
         Err(error @ (ledger::Error::WrongProof | ledger::Error::Locked(_))) => return Err(error.into()),
         // A claim that was granted before may be its last, and the claim itself tells best why there is none.
         Err(_) => {}
@@ -94,16 +94,6 @@ async fn grant(
         return Err(ledger::Error::WrongProof.into());
     }
     Ok(key)
-}
-
-/// What a waiting share says of itself, to who has shown its proof.
-///
-/// # Errors
-/// [`Error::BadForm`] where it is sealed in a way that only another reader may know.
-pub(in crate::http) fn manifest(keys: &Keys, share: &Share) -> Result<Manifest, Error> {
-    let (sealed, _) = share.shown.as_ref().ok_or(Error::Internal)?;
-    let opened = plain_len(share.size).map(|plain| Manifest::open(keys, sealed, plain));
-    opened.and_then(Result::ok).ok_or_else(|| Error::BadForm("form.unreadable", Vec::new()))
 }
 
 /// `GET` and `HEAD /d/{id}/{claim}/{key}`: where there is a password, the key is not the link's secret but what both make.
