@@ -79,12 +79,12 @@ impl Server {
     /// What broke on the way.
     pub(super) fn unreachable(&self, error: &reqwest::Error) -> Trouble {
         let why = if error.is_timeout() { "it does not answer".to_owned() } else { root(error) };
-        let advice = match () {
-            () if why.contains("UnknownIssuer") => ": --ca names a certificate authority to believe",
-            () if why.contains("InvalidContentType") => {
-                ": it speaks no TLS there; where the link says so, write http://"
-            }
-            () => "",
+        let advice = if why.contains("UnknownIssuer") {
+            ": --ca names a certificate authority to believe"
+        } else if why.contains("InvalidContentType") {
+            ": it speaks no TLS there; where the link says so, write http://"
+        } else {
+            ""
         };
         let way = self.proxy.as_ref().map_or(String::new(), |proxy| format!(" through the proxy {proxy}"));
         Trouble::Unreachable(format!("can't reach {}{way}: {why}{advice}", self.origin))

@@ -78,9 +78,9 @@ pub(super) async fn receive(
     let keys = Keys::derive(&secret);
     let attempt = Attempt { verifier: keys.proof.verifier(), network: client.network };
     let share = app.store.ledger.peek(&id, Some(&attempt), now()).await?;
-    let manifest = shares::manifest(&keys, &share)?;
+    let (sealed, downloads_left) = share.shown.ok_or(Error::Internal)?;
+    let manifest = shares::manifest(&keys, &sealed, share.size)?;
     let size = plain_len(share.size).unwrap_or(0);
-    let (_, downloads_left) = share.shown.ok_or(Error::Internal)?;
     let files = manifest.files.iter().map(|file| views::File { name: &file.name, size: file.size.unwrap_or(size) });
     let contents = views::Contents::Open { files: &files.collect::<Vec<_>>(), note: &manifest.note, downloads_left };
     html(&views::Receive { page: app.page(lang), claim: Token::random(), size, expires_at: share.expires_at, contents })

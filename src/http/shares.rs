@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::App;
 use super::client::{Client, bearer, named, share_id};
 use super::error::Error;
-use crate::ledger::{Attempt, Revoker, Share};
+use crate::ledger::{Attempt, Revoker};
 use crate::seal::{Keys, Manifest, plain_len};
 use crate::share::{Proof, Token};
 use crate::store::now;
@@ -66,12 +66,11 @@ pub(super) fn malformed_proof() -> Error {
     Error::BadRequest("The proof must be 32 bytes in base64url without padding.".into())
 }
 
-/// What a waiting share says of itself, to who has shown its proof.
+/// What a share of `size` sealed bytes says of itself, for pages and plain links.
 ///
 /// # Errors
 /// [`Error::BadForm`] where it is sealed in a way that only another reader may know.
-pub(super) fn manifest(keys: &Keys, share: &Share) -> Result<Manifest, Error> {
-    let (sealed, _) = share.shown.as_ref().ok_or(Error::Internal)?;
-    let opened = plain_len(share.size).map(|plain| Manifest::open(keys, sealed, plain));
+pub(super) fn manifest(keys: &Keys, sealed: &[u8], size: u64) -> Result<Manifest, Error> {
+    let opened = plain_len(size).map(|plain| Manifest::open(keys, sealed, plain));
     opened.and_then(Result::ok).ok_or_else(|| Error::BadForm("form.unreadable", Vec::new()))
 }

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::client::Part;
-use crate::sender::{Plain, Sealed, Upload, bytes, creation, of_unknown_length, tus};
+use crate::sender::{Plain, Sealed, Upload, bytes, creation, of_unknown_length, tus, without_end};
 use crate::server::{Server, Store, until};
 
 const SOON: Duration = Duration::from_secs(15);
@@ -19,7 +19,7 @@ on_both_stores! {
         let sealed = Sealed::new(&content);
         server.put("/a").body(&content[..]).send().is(413);
         server.post("/").multipart(&[Part::file("a", &content)]).send().is(413);
-        of_unknown_length(&server, &content).is(413);
+        without_end(&server, &content).answer().expect("an answer").is(413);
         creation(&server, &sealed, &sealed.metadata(1)).send().is(413).code();
         let early = server.put("/a").begin("Content-Length: 99999999999");
         early.answer().expect("before the body").is(413);
@@ -202,7 +202,7 @@ fn a_full_disk_refuses_the_new_and_keeps_the_old() {
     let kept_blobs = server.blobs();
     let large = bytes(30_000_000);
     server.put("/a").body(&large[..]).send().is(507);
-    of_unknown_length(&server, &large).is(507);
+    without_end(&server, &large).answer().expect("an answer").is(507);
     let big = Sealed::new(&large);
     let answer = creation(&server, &big, &big.metadata(1)).send().expect(&[201, 507]);
     if answer.status == 201 {

@@ -6,7 +6,7 @@ use onetimeshare::seal::{self, File, Keys, Manifest, stretch};
 use onetimeshare::share::{Digest, Token};
 use serde_json::{Value, json};
 
-use crate::client::{Answer, Request, base64url};
+use crate::client::{Answer, Request, Sending, base64url};
 use crate::server::Server;
 
 /// Bytes that repeat nowhere near and need no random source.
@@ -224,9 +224,8 @@ impl Upload {
     }
 }
 
-/// What the server says to a file whose length it learns at its end.
-#[track_caller]
-pub(crate) fn of_unknown_length(server: &Server, content: &[u8]) -> Answer {
+/// Sends a file whose length the server learns at its end, as far as it takes it, but not that end.
+pub(crate) fn without_end(server: &Server, content: &[u8]) -> Sending {
     let mut sending = server.put("/a").begin("Transfer-Encoding: chunked");
     for piece in content.chunks(500_000) {
         let chunk = [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
@@ -234,6 +233,13 @@ pub(crate) fn of_unknown_length(server: &Server, content: &[u8]) -> Answer {
             break;
         }
     }
+    sending
+}
+
+/// What the server says to a file whose length it learns at its end.
+#[track_caller]
+pub(crate) fn of_unknown_length(server: &Server, content: &[u8]) -> Answer {
+    let mut sending = without_end(server, content);
     let _ = sending.push(b"0\r\n\r\n");
     sending.answer().expect("a clear answer")
 }

@@ -81,7 +81,10 @@ async fn grant(
     let attempt = Attempt { verifier: keys.proof.verifier(), network: client.network };
     match app.store.ledger.peek(&id, Some(&attempt), now()).await {
         // What can't be read here is not taken here: it waits for who can.
-        Ok(share) => drop(shares::manifest(&keys, &share)?),
+        Ok(share) => {
+            let (sealed, _) = share.shown.ok_or(Error::Internal)?;
+            shares::manifest(&keys, &sealed, share.size)?;
+        }
         Err(error @ (ledger::Error::WrongProof | ledger::Error::Locked(_))) => return Err(error.into()),
         // A claim that was granted before may be its last, and the claim itself tells best why there is none.
         Err(_) => {}
@@ -90,7 +93,7 @@ async fn grant(
     let request = ClaimRequest { claim: claim.digest(), attempt, lease_expires_at };
     let Grant { lease, repeated } = app.store.claim(&id, &request).await?;
     // What was granted before is granted again by its token alone, but a wrong password leads nowhere.
-    if repeated && plain_len(lease.size).is_none_or(|plain| Manifest::open(&keys, &lease.manifest, plain).is_err()) {
+    if repeated && shares::manifest(&keys, &lease.manifest, lease.size).is_err() {
         return Err(ledger::Error::WrongProof.into());
     }
     Ok(key)
