@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::bulk::{Pair, moved, title};
-use crate::load::{Trip, sealed, sealed_into};
+use crate::load::{Trip, sealed, sealed_into, sealing};
 use crate::process::{Process, in_memory, scratch, waited_for, warm};
 use crate::servers::binary;
 use crate::table::{Report, Row};
@@ -16,10 +16,13 @@ use crate::{MIB, Options};
 pub(crate) fn command_line(options: &Options, report: &mut Report) {
     let (server, user) = (Process::ours(None), User::new(options.size));
     let (mut limit, mut own) = (Pair::new("a client that seals nothing"), Pair::at_least("command line", 0.8, 0.8));
-    let mut writing = Row::new("the same, into a file");
+    let (mut reading, mut writing) = (Row::new("the same out of a file, sealed"), Row::new("the same, into a file"));
+    let source = File::open(user.home.join("file")).expect("our own file");
     let [mut sending, mut receiving] = [const { Vec::new() }; 2];
     for _ in 0..options.runs {
         limit.add(options.size, || sealed(&server, options.size));
+        warm(options.size);
+        moved(&mut reading, options.size, sealing(&server, options.size, &source));
         // What the server keeps, and the file that is received.
         warm(2 * options.size);
         let path = user.home.join("sealed");
@@ -34,7 +37,7 @@ pub(crate) fn command_line(options: &Options, report: &mut Report) {
         sending.push((sent - before) / gib);
         receiving.push((waited_for() - sent) / gib);
     }
-    report.table(&title(options), "CPU s/GiB", &[&limit.0, &own.0]);
+    report.table(&title(options), "CPU s/GiB", &[&limit.0, &reading, &own.0]);
     report.table(&title(options), "CPU s/GiB", &[&limit.1, &writing, &own.1]);
     report.figure("CPU of send itself", "s/GiB", &sending, None);
     report.figure("CPU of receive itself", "s/GiB", &receiving, None);

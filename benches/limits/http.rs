@@ -143,7 +143,7 @@ impl Client {
         self.receive_into(body)
     }
 
-    /// Sends a request as it is, without waiting for the answer.
+    /// Sends a request, or a part of one, as it is; waits for no answer.
     pub(crate) fn order(&mut self, request: &[u8]) {
         self.stream.write_all(request).expect("the server reads");
     }
@@ -157,7 +157,8 @@ impl Client {
         content_length(&self.answer(body).is(200))
     }
 
-    fn answer_kept(&mut self) -> Answer {
+    /// Waits for the answer; keeps its body.
+    pub(crate) fn answer_kept(&mut self) -> Answer {
         let mut body = Vec::new();
         let answer = self.answer(&mut body);
         Answer { body, ..answer }

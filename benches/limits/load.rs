@@ -1,5 +1,6 @@
 //! The work that is measured, each kind against ours and against the limit.
 
+use std::fs::File;
 use std::io::{Write, sink};
 use std::sync::Barrier;
 use std::thread;
@@ -33,6 +34,14 @@ pub(crate) fn sealed_into(server: &Process, size: u64, content: &mut impl Write)
     });
     finish(&mut client, &claim);
     Trip { up, down }
+}
+
+/// Brings a share out of a file of so many bytes, and seals it on the way; gives what bringing it cost.
+pub(crate) fn sealing(server: &Process, size: u64, source: &File) -> Cost {
+    let (share, mut client) = (Share::new(size), server.client());
+    let (uploaded, up) = server.measure(|| share.upload_sealing(&mut client, source));
+    uploaded.revoke(&mut client);
+    up
 }
 
 /// Sealed and unsealed by the server, as for curl. What it leaves is freed a minute later.

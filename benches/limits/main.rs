@@ -3,6 +3,7 @@
 //! `scripts/bench [--full] [--without-redis] [GROUP]…`, the groups being those of [`GROUPS`]. `RUNS` (5), `SIZE` in MiB (1024),
 //! `SECONDS` of whatever is repeated (3). What each row means: `docs/performance.md`.
 
+mod bare;
 mod bulk;
 mod claims;
 mod cli;
@@ -61,6 +62,11 @@ const GROUPS: [(&str, Group); 11] = [
 ];
 
 fn main() {
+    if let [_, flag, address, redis] = &env::args().collect::<Vec<_>>()[..]
+        && flag == bare::FLAG
+    {
+        bare::serve(address.parse().expect("an address"), redis.parse().expect("an address"));
+    }
     let (options, chosen) = arguments();
     // For clients and servers alike, who inherit it: ten thousand connections are ten thousand files.
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);

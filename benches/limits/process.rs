@@ -41,20 +41,26 @@ pub(crate) struct Cost {
 
 impl Process {
     /// Takes charge of a process that already listens.
-    pub(crate) fn listening(child: Child, address: SocketAddr, dir: PathBuf, store: Option<&Self>) -> Self {
-        Self { address, child, dir, store: store.map(|store| store.child.id()), measuring: AtomicUsize::new(0) }
+    pub(crate) fn listening(child: Child, address: SocketAddr, dir: PathBuf) -> Self {
+        Self { address, child, dir, store: None, measuring: AtomicUsize::new(0) }
     }
 
     /// Starts a process, and waits until it listens on `address`.
     pub(crate) fn spawn(mut command: Command, address: SocketAddr, dir: PathBuf) -> Self {
         let child = command.stderr(log(&dir)).spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let process = Self::listening(child, address, dir, None);
+        let process = Self::listening(child, address, dir);
         let begun = Instant::now();
         while TcpStream::connect(address).is_err() {
             assert!(begun.elapsed() < Duration::from_secs(10), "{command:?} does not listen");
             sleep(Duration::from_millis(5));
         }
         process
+    }
+
+    /// Counts the CPU of the Redis behind it apart.
+    pub(crate) fn in_front_of(mut self, redis: Option<&Self>) -> Self {
+        self.store = redis.map(|redis| redis.child.id());
+        self
     }
 
     pub(crate) fn client(&self) -> Client {

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::bare;
 use crate::process::{Process, in_memory, log, scratch};
 
 /// Redis keeps nothing on disk.
@@ -43,7 +44,7 @@ impl Process {
         BufReader::new(stdout).read_line(&mut line).expect("a line");
         let address = line.trim().strip_prefix("listening on http://").and_then(|address| address.parse().ok());
         let address = address.unwrap_or_else(|| panic!("no address in {line:?}; see {}", dir.display()));
-        Self::listening(child, address, dir, redis)
+        Self::listening(child, address, dir).in_front_of(redis)
     }
 
     /// nginx as a WebDAV server: the floor that the file system and the network stack set.
@@ -75,6 +76,14 @@ impl Process {
         let mut command = Command::new("nginx");
         command.arg("-e").arg(dir.join("error.log")).arg("-p").arg(&dir).arg("-c").arg(dir.join("nginx.conf"));
         Self::spawn(command, address, dir)
+    }
+
+    /// A server that does nothing but hand bytes on to `redis` and back.
+    pub(crate) fn bare(redis: &Self) -> Self {
+        let (dir, address) = (scratch(&in_memory(), "bare"), free_port());
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        command.args([bare::FLAG, &address.to_string(), &redis.address.to_string()]);
+        Self::spawn(command, address, dir).in_front_of(Some(redis))
     }
 
     /// A Redis that is [`FORGETFUL`], syncs [`EVERY_SECOND`] or [`ALWAYS`].

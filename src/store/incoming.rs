@@ -36,6 +36,8 @@ pub struct Incoming {
     offset: u64,
     /// Where it was seen to be still open.
     looked: u64,
+    /// Whether `end` is the upload's length, for which room is reserved; else it is the most that anything may have.
+    reserved: bool,
     /// Until where there is room: reserved, or seen to be there.
     room: u64,
     /// No byte may come after this one.
@@ -78,6 +80,7 @@ impl Incoming {
             recorded: offset,
             offset,
             looked: offset,
+            reserved,
             room: if reserved { end } else { offset },
             end,
             recorded_at: Instant::now(),
@@ -160,6 +163,10 @@ impl Incoming {
     /// As [`Incoming::write`].
     pub async fn end(&mut self) -> Result<(u64, Option<Timestamp>)> {
         self.record().await?;
+        if self.reserved && self.offset < self.end {
+            return Ok((self.offset, None));
+        }
+        // The last bytes, or ones of an upload whose length may have been told meanwhile.
         let upload = self.store.ledger.upload(&self.id, &self.token, now()).await?;
         if upload.length != Some(self.offset) {
             return Ok((self.offset, None));
