@@ -71,7 +71,7 @@ onBothStores("the page behind a link", (test) => {
     const got = await download(page);
     assert.equal(got.name, "Grüße 🎁.pdf");
     assert.ok((await readFile(got.path)).equals(content));
-    await page.getByText("Every byte is here and verified.").waitFor();
+    await page.getByText("Every byte is here and verified.", { exact: true }).waitFor();
     const { claims } = await receiptOf(server, share);
     assert.deepEqual(
       claims.map(({ state }) => state),
