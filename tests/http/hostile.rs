@@ -132,6 +132,16 @@ on_both_stores! {
         assert_sound(&server);
     }
 
+    fn a_file_whose_name_is_not_utf8_is_refused_by_name(store) {
+        let server = Server::start(store);
+        let mut body = b"--X\r\nContent-Disposition: form-data; name=\"file\"; filename=\"Gr\xfc\xdfe.txt\"\r\n\r\n".to_vec();
+        body.extend_from_slice(b"x\r\n--X--\r\n");
+        let answer = form(&server, body).unwrap();
+        assert_eq!(answer.status, 400);
+        assert!(answer.text().contains("it must be UTF-8"), "{}", answer.text());
+        assert_sound(&server);
+    }
+
     fn ten_thousand_parts_are_too_many(store) {
         let server = Server::start(store);
         server.get("/").send().is(200);

@@ -19,6 +19,7 @@ fn every_error() -> Vec<Error> {
     let mut errors = vec![
         Error::BadRequest("what".into()),
         Error::BadForm("form.empty", vec![]),
+        Error::BadForm("form.file_name", vec![]),
         Error::BadForm("form.malformed", vec![]),
         Error::BadForm("form.password_late", vec![]),
         Error::BadForm("form.unreadable", vec![]),

@@ -186,6 +186,7 @@ impl Form {
                     sender.sealing.file(names::safe_path(&file), media_type, None)?;
                     pour(&self.app, sender, field, &self.feed).await?;
                 }
+                None if names_a_file(&field) => return Err(Error::BadForm("form.file_name", Vec::new())),
                 None if name == "text" => {
                     text(&mut self.sender, &self.app, &self.options, self.expected, field, &self.feed).await?
                 }
@@ -210,6 +211,12 @@ impl Form {
             _ => Err(options::unknown(name)),
         }
     }
+}
+
+/// Whether a part says that it is a file; without a name, its name is none that can be read.
+fn names_a_file(field: &Field<'_>) -> bool {
+    let disposition = field.headers().get(header::CONTENT_DISPOSITION);
+    disposition.is_some_and(|value| value.as_bytes().windows(9).any(|bytes| bytes == b"filename="))
 }
 
 async fn start<'a>(
