@@ -30,11 +30,9 @@ function begin() {
   arrange();
   settle();
   form.addEventListener("submit", submit);
-  file.addEventListener("change", () => {
-    take(ofInput(file));
-    // Choosing again adds, the same file too.
-    file.value = "";
-  });
+  file.addEventListener("change", takeChosen);
+  // Somebody may have been quicker than this script.
+  takeChosen();
   byId("folder").addEventListener("click", () => choose(true, take));
   text.addEventListener("input", reconsider);
   acceptDrops(() => !form.hidden, ({ sources, empty, unreadable }) => {
@@ -47,6 +45,12 @@ function begin() {
   takeShared();
   if (document.readyState === "complete") offerToPhones();
   else addEventListener("load", offerToPhones);
+}
+
+function takeChosen() {
+  take(ofInput(file));
+  // Choosing again adds, the same file too.
+  file.value = "";
 }
 
 /** Files first: only a form without scripts has to settle everything before them. */

@@ -81,6 +81,23 @@ const remembered = (page) =>
   });
 
 onStore("embedded", "the page that sends", (test) => {
+  test("lists what was chosen before its script ran", async ({ server, openModern }) => {
+    const page = await openModern();
+    let go = () => {};
+    const held = new Promise((resolve) => (go = () => resolve(undefined)));
+    await page.route("**/send.js", async (route) => {
+      await held;
+      await route.continue();
+    });
+    await page.goto(`${server}/`, { waitUntil: "commit" });
+    await page.locator("#file").setInputFiles([file("early.txt", "early")]);
+    go();
+    await page.getByRole("list", { name: "Chosen so far" }).waitFor();
+    assert.match((await listed(page)).join(), /early\.txt/);
+    await page.getByRole("button", { name: "Send" }).click();
+    await result(page);
+  });
+
   test("takes files, and folders with theirs, dropped anywhere", async ({ openModern, server, folder }) => {
     await mkdir(join(folder, "Reise/Süden"), { recursive: true });
     await mkdir(join(folder, "Reise/leer"));
