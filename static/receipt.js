@@ -79,7 +79,8 @@ async function follow(owner) {
     } catch (error) {
       if (isRefused(error)) return unknown();
       if (!(error instanceof ApiError) && !(error instanceof Unreachable)) console.error(error);
-      byId("offline").hidden = false;
+      if (latest) byId("offline").hidden = false;
+      else only(ticket, "unreachable");
       await sleep(backoff.next(new Unreachable("no receipt", { cause: error })));
     }
   }
@@ -158,6 +159,8 @@ function confirmRevoking(asks) {
 async function withdraw(owner) {
   try {
     await revoke(id, owner);
+    // A share that was taken before has the state of what was taken.
+    revokedAt = Date.now();
     heard(await receiptOf(id, owner));
     focus(byId("state"));
   } catch (error) {

@@ -28,19 +28,24 @@ keepFragment();
 byId("look-again").addEventListener("click", () => wake());
 start().catch((error) => {
   // What is not the server's word is a manifest that can't be read, or a defect.
-  if (!(error instanceof CorruptError) && !(error instanceof ManifestError)) console.error(error);
+  if (!isUnreadable(error)) console.error(error);
   unreadable();
 });
+
+/**
+ * Whether the manifest is what can't be read.
+ *
+ * @param {unknown} error
+ */
+const isUnreadable = (error) => error instanceof CorruptError || error instanceof ManifestError;
 
 async function start() {
   const secret = tokenIn(location.hash) ?? tokenIn(`#${history.state?.secret}`);
   if (!globalThis.isSecureContext || !globalThis.crypto?.subtle) return insecure(secret);
   only(ticket, "looking");
   // What is left of earlier visits goes first: it may be this one's.
-  const record = await tidy().then(
-    () => remembered(id),
-    () => null,
-  );
+  await tidy().catch(() => {});
+  const record = await remembered(id);
   if (record && (!secret || secret === record.secret)) await again(record);
   else if (secret) await look(secret);
   else nothing();
@@ -135,7 +140,8 @@ async function openWith(secret, keys) {
     await open(secret, keys, await peek(id, encode(keys.proof)));
     focus(byId("heading"));
   } catch (error) {
-    if (!isTooLate(error, secret)) throw error;
+    if (isUnreadable(error)) unreadable();
+    else if (!isTooLate(error, secret)) throw error;
   }
 }
 

@@ -1,5 +1,7 @@
 // The server's HTTP contract: one function for each call. Runs in pages and in workers.
 
+import { either } from "./abort.js";
+
 /**
  * An answer that was not a success.
  *
@@ -44,11 +46,11 @@ const PATIENCE = 30_000;
 async function call(method, path, { bearer, json, headers = {}, signal, patience = PATIENCE, keepalive } = {}) {
   if (bearer !== undefined) headers = { ...headers, authorization: `Bearer ${bearer}` };
   if (json !== undefined) headers = { ...headers, "content-type": "application/json" };
-  const signals = [signal, patience ? AbortSignal.timeout(patience) : null].filter((one) => one != null);
+  const patient = either(...[signal, patience ? AbortSignal.timeout(patience) : null].filter((one) => one != null));
   const body = json === undefined ? undefined : JSON.stringify(json);
   let answer;
   try {
-    answer = await fetch(path, { method, headers, body, keepalive, signal: AbortSignal.any(signals), cache: "no-store" });
+    answer = await fetch(path, { method, headers, body, keepalive, signal: patient, cache: "no-store" });
   } catch (error) {
     signal?.throwIfAborted();
     throw new Unreachable("no answer", { cause: error });
@@ -115,8 +117,8 @@ function stranger() {
  *
  * @param {{ length: number, manifest: number, verifier: string, password: boolean, expiresIn: number, downloads: number }} upload
  * @param {AbortSignal} [signal]
- * @returns {Promise<{ location: string, id: string, owner: string, expires: string }>} where the bytes go, the share, its
- *   owner token, and until when the upload can go on (an HTTP date)
+ * @returns {Promise<{ location: string, id: string, owner: string, expiresAt: number }>} where the bytes go, the share, its
+ *   owner token, and until when the upload can go on, ms of this machine's clock
  */
 export async function createUpload({ length, manifest, verifier, password, expiresIn, downloads }, signal) {
   /** @type {[string, string | number][]} */
@@ -127,7 +129,18 @@ export async function createUpload({ length, manifest, verifier, password, expir
   const answer = await call("POST", "/api/v1/uploads", { headers, signal });
   const said = (/** @type {string} */ name) => answer.headers.get(name) ?? stranger();
   const location = new URL(said("location"), self.location.origin).pathname;
-  return { location, id: said("share-id"), owner: said("owner-token"), expires: said("upload-expires") };
+  return { location, id: said("share-id"), owner: said("owner-token"), expiresAt: here(said("upload-expires"), answer) };
+}
+
+/**
+ * A moment of the server's clock, in milliseconds of this machine's: the two may be days apart.
+ *
+ * @param {string} moment
+ * @param {Response} answer that tells it
+ */
+function here(moment, answer) {
+  const now = Date.now();
+  return Date.parse(moment) + now - (Date.parse(answer.headers.get("date") ?? "") || now);
 }
 
 /**
@@ -217,10 +230,13 @@ export const peek = async (id, proof) => (await call("GET", `/api/v1/shares/${id
  * @param {string} proof base64url
  * @param {string} claim the token, made by the caller
  * @param {AbortSignal} [signal]
- * @returns {Promise<{ size: number, lease_expires_at: string, manifest: string }>}
+ * @returns {Promise<{ size: number, manifest: string, leaseExpiresAt: number }>} ms of this machine's clock
  */
-export const claim = async (id, proof, claim, signal) =>
-  (await call("POST", `/api/v1/shares/${id}/claims`, { json: { proof, claim }, signal })).json();
+export async function claim(id, proof, claim, signal) {
+  const answer = await call("POST", `/api/v1/shares/${id}/claims`, { json: { proof, claim }, signal });
+  const { size, manifest, lease_expires_at: lease } = await answer.json();
+  return { size, manifest, leaseExpiresAt: here(lease, answer) };
+}
 
 /**
  * Where a claim's sealed content is read, by GET with Range.

@@ -2,6 +2,7 @@
 //
 // It knows neither the page nor where the plain bytes go.
 
+import { either } from "./abort.js";
 import { ApiError, Unreachable, refusal } from "./api.js";
 import { Backoff, Watchdog, sleep } from "./network.js";
 import { CorruptError, HEADER, Message, RECORD } from "./seal.js";
@@ -145,6 +146,7 @@ export class Content {
    */
   async #read(signal, begins) {
     const connection = new AbortController();
+    const both = either(signal, connection.signal);
     const dog = new Watchdog(() => connection.abort());
     /** @template T @param {Promise<T>} answer */
     const reached = (answer) =>
@@ -159,7 +161,7 @@ export class Content {
         fetch(this.#address, {
           headers: { range: `bytes=${from}-${until === this.#size ? "" : until - 1}` },
           cache: "no-store",
-          signal: AbortSignal.any([signal, connection.signal]),
+          signal: both,
         }),
       );
       if (!answer.ok) throw await refusal(answer);

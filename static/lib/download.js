@@ -166,7 +166,7 @@ export class Download {
     const record = await remembered(id);
     // The server is still to be told: a later visit does it.
     if (record?.state === "arrived") await remember.put("claims", { ...record, staged: undefined });
-    else await remember.forget("claims", id);
+    else await remember.forget("claims", id).catch(() => {});
   }
 
   /** @returns {Promise<Blob>} */
@@ -208,11 +208,12 @@ async function unstage(id) {
 }
 
 /**
- * A claim that this browser holds or held on a share: after a reload `receive` goes on with it by itself.
+ * A claim that this browser holds or held on a share: after a reload `receive` goes on with it by itself. Null where it
+ * remembers none.
  *
  * @param {string} id
  */
-export const remembered = async (id) => (await remember.get("claims", id)) ?? null;
+export const remembered = async (id) => (await remember.get("claims", id).catch(() => undefined)) ?? null;
 
 /**
  * At each visit: removes what nobody comes back for. Claims whose files arrived while the server could not be told are
@@ -221,7 +222,7 @@ export const remembered = async (id) => (await remember.get("claims", id)) ?? nu
 export async function tidy() {
   for (const record of await remember.all("claims")) {
     await navigator.locks.request(`receive:${record.id}`, { ifAvailable: true }, async (lock) => {
-      const ended = record.finishedAt ?? Date.parse(record.leaseExpiresAt);
+      const ended = record.finishedAt ?? record.leaseExpiresAt;
       if (!lock || Date.now() - ended < DAY) return;
       await unstage(record.id);
       await remember.forget("claims", record.id);

@@ -1,5 +1,6 @@
 // The worker's side of a download: claims, lets the content come, writes it, remembers how far it is, finishes the claim.
 
+import { either } from "./abort.js";
 import { ApiError, claim, contentOf, finish, hasEnded } from "./api.js";
 import { Content, TruncatedError } from "./content.js";
 import { Backoff, Rate, codeOf, secondsLeft, suspect, wake } from "./network.js";
@@ -19,7 +20,7 @@ const SIGN = 4 * 60_000;
 const PAUSE = 24 * 3600_000;
 
 /** So many milliseconds from now. */
-const later = (/** @type {number} */ milliseconds) => new Date(Date.now() + milliseconds).toISOString();
+const later = (/** @type {number} */ milliseconds) => Date.now() + milliseconds;
 
 /** Another tab of this browser is at it. */
 class TakenElsewhere extends Error {
@@ -47,6 +48,8 @@ const STOPPED = Symbol("stopped");
  */
 
 class Job {
+  /** What is known of the claim, where this browser can't remember it. @type {ClaimRecord | undefined} */
+  #record;
   #stop = new AbortController();
   #attempt = new AbortController();
   /** Where the content is, once the claim is granted. @type {string | null} */
@@ -100,7 +103,7 @@ class Job {
   }
 
   async #work() {
-    let record = (await remember.get("claims", this.start.id)) ?? (await this.#ask());
+    let record = (await this.#known()) ?? (await this.#ask());
     if (record.state === "asked" || record.state === "granted") {
       // The browser's own download begins with the first byte: not before there is one to come.
       const late = this.start.kind === "stream";
@@ -108,12 +111,29 @@ class Job {
       if (record.state === "asked") record = await this.#claim(record);
       this.#granted = contentOf(record.id, record.claim);
       const staged = this.start.kind === "staged" ? record.id : undefined;
-      if (record.staged !== staged) record = await noted({ ...record, staged });
+      if (record.staged !== staged) record = await this.#keep({ ...record, staged });
       const transfer = await this.#open(record);
       await this.#pausable((signal) => transfer.content.receive(signal, this.#told()));
       record = await this.#arrive(transfer, record);
     }
     await this.#finish(record);
+  }
+
+  async #known() {
+    return (await remember.get("claims", this.start.id).catch(() => undefined)) ?? this.#record;
+  }
+
+  /**
+   * Remembers the claim. Only what is staged needs that: anything else would be lost with this page.
+   *
+   * @param {ClaimRecord} record
+   */
+  async #keep(record) {
+    this.#record = record;
+    await remember.put("claims", record).catch((error) => {
+      if (this.start.kind === "staged") throw error;
+    });
+    return record;
   }
 
   /**
@@ -124,7 +144,7 @@ class Job {
   async #ask() {
     const { id, secret, keys, manifest, size } = this.start;
     const claim = encode(randomToken());
-    return noted({ id, claim, secret, keys, manifest, size, state: "asked", lease: 0, leaseExpiresAt: later(0) });
+    return this.#keep({ id, claim, secret, keys, manifest, size, state: "asked", lease: 0, leaseExpiresAt: later(0) });
   }
 
   /** @param {ClaimRecord} record */
@@ -138,8 +158,8 @@ class Job {
     if (grant.size !== size) throw new CorruptError("another size than the share's");
     // Whoever sees that it waits may ask before the page is left, which a stream would be.
     if (this.#phase === "waiting") this.#tell("claiming");
-    const lease = Date.parse(grant.lease_expires_at) - Date.now();
-    return noted({ ...record, state: "granted", lease, leaseExpiresAt: grant.lease_expires_at });
+    const { leaseExpiresAt } = grant;
+    return this.#keep({ ...record, state: "granted", lease: leaseExpiresAt - Date.now(), leaseExpiresAt });
   }
 
   /**
@@ -181,7 +201,7 @@ class Job {
       if (this.#pause) await this.#wait(this.#pause.ends);
       this.#attempt = new AbortController();
       try {
-        return await act(AbortSignal.any([this.#stop.signal, this.#attempt.signal]));
+        return await act(either(this.#stop.signal, this.#attempt.signal));
       } catch (error) {
         if (error !== PAUSED) throw error;
       }
@@ -241,8 +261,8 @@ class Job {
 
   /** @param {ClaimRecord["progress"]} progress */
   async #note(progress) {
-    const record = await remember.get("claims", this.start.id);
-    if (record) await noted({ ...record, progress, leaseExpiresAt: later(record.lease) });
+    const record = await this.#known();
+    if (record) await this.#keep({ ...record, progress, leaseExpiresAt: later(record.lease) });
   }
 
   /**
@@ -258,7 +278,7 @@ class Job {
     const blob = await sink.finish();
     this.#transfer = null;
     if (blob) post({ blob });
-    return noted({ ...record, state: "arrived", progress: undefined, leaseExpiresAt: later(record.lease) });
+    return this.#keep({ ...record, state: "arrived", progress: undefined, leaseExpiresAt: later(record.lease) });
   }
 
   /** @param {ClaimRecord} record */
@@ -275,7 +295,7 @@ class Job {
         if (error !== STOPPED) this.#tell("arrived", problem(error));
         return;
       }
-      await noted({ ...record, state: "finished", finishedAt: Date.now() });
+      await this.#keep({ ...record, state: "finished", finishedAt: Date.now() });
     }
     this.#tell("finished");
   }
@@ -289,7 +309,10 @@ class Job {
     const over = hasEnded(error);
     const sink = this.#transfer?.sink;
     if (!sound || over || !sink?.keeps) this.#transfer = null;
-    if (over) await remember.forget("claims", this.start.id);
+    if (over) {
+      this.#record = undefined;
+      await remember.forget("claims", this.start.id).catch(() => {});
+    }
     if (over) await sink?.remove();
     else if (!this.#transfer) await sink?.release();
     if (error !== STOPPED) this.#tell("failed", problem(error));
@@ -310,14 +333,8 @@ class Job {
   }
 }
 
-/** @param {ClaimRecord} record */
-async function noted(record) {
-  await remember.put("claims", record);
-  return record;
-}
-
 /**
- * Runs `work` while no other tab of this browser runs any under this name.
+ * Runs `work` while no other tab of this browser runs any under this name, as far as the browser has locks for that.
  *
  * @param {string} name
  * @param {AbortSignal} signal
@@ -327,16 +344,20 @@ async function locked(name, signal, work) {
   if (!navigator.locks) return work();
   let held = false;
   try {
-    await navigator.locks.request(name, { signal: AbortSignal.any([signal, AbortSignal.timeout(LOCKED)]) }, () => {
+    await navigator.locks.request(name, { signal: either(signal, AbortSignal.timeout(LOCKED)) }, () => {
       held = true;
       return work();
     });
   } catch (error) {
     if (held) throw error;
     signal.throwIfAborted();
+    if (!isTimeout(error)) return work();
     throw new TakenElsewhere("another tab is at it", { cause: error });
   }
 }
+
+/** @param {unknown} error */
+const isTimeout = (error) => error instanceof DOMException && error.name === "TimeoutError";
 
 /**
  * What the page says of a failure.

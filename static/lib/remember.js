@@ -22,7 +22,7 @@
  * @property {(FileSystemFileHandle | null)[]} handles of those files that the browser can open again by itself
  * @property {{ size: number, lastModified: number }[]} stamps what tells a file that changed
  * @property {number} createdAt ms
- * @property {number} expiresAt ms: until then the upload can go on
+ * @property {number} expiresAt ms of this machine's clock: until then the upload can go on
  */
 
 /**
@@ -45,7 +45,7 @@
  * @property {import("./seal.js").Manifest} manifest
  * @property {number} size bytes of sealed content
  * @property {number} lease how long one lasts, in milliseconds
- * @property {string} leaseExpiresAt about when this one ends, unless more comes
+ * @property {number} leaseExpiresAt ms of this machine's clock: about when this one ends, unless more comes
  * @property {"asked" | "granted" | "arrived" | "finished"} state asked: perhaps granted; arrived: verified, and not yet finished
  * @property {number} [finishedAt] ms
  * @property {{ salt: Uint8Array<ArrayBuffer>, record: number, crcs: number[] }} [progress] how much of the content is verified and on disk: its

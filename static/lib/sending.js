@@ -60,6 +60,7 @@ class Panel {
   element = clone("sending");
   /** @type {UploadState["phase"] | ""} */
   #phase = "";
+  #why = "";
   #step = 0;
   onPause = (/** @type {boolean} */ _paused) => {};
   onCancel = () => {};
@@ -85,21 +86,23 @@ class Panel {
     this.#say("amount", state.total > 0 ? t("send.amount", { sent: size(state.sent), total: size(state.total) }) : "");
     this.#say("pace", state.phase === "sending" ? pace(state) : "");
     document.title = `${percent} · ${phaseOf(state)}`;
-    if (state.phase !== this.#phase) this.#turn(state);
+    const why = reason(state);
+    if (state.phase !== this.#phase || why !== this.#why) this.#turn(state, why);
     else this.#tell(state, whole, percent);
   }
 
   /**
-   * The phase is another one.
+   * The phase is another one, or its reason.
    *
    * @param {UploadState} state
+   * @param {string} why
    */
-  #turn(state) {
+  #turn(state, why) {
     const { phase } = state;
     this.#phase = phase;
+    this.#why = why;
     this.element.dataset.phase = phase;
     this.#say("state", phaseOf(state));
-    const why = reason(state);
     this.#say("problem", why);
     this.#part("problem").hidden = why === "";
     this.#say("pause", t(phase === "paused" ? "send.resume" : "send.pause"));

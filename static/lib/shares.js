@@ -31,7 +31,7 @@ export class Shares {
     const shares = (await all("shares")).sort((a, b) => b.createdAt - a.createdAt);
     const known = this.#rows;
     this.#rows = new Map(shares.map((share) => [share.id, known.get(share.id) ?? new Row(share, () => this.#forget(share))]));
-    part(this.#section, "list").replaceChildren(...[...this.#rows.values()].map((row) => row.element));
+    arrange(part(this.#section, "list"), [...this.#rows.values()].map((row) => row.element));
     if (shares.length === 0) this.#section.remove();
     else if (!this.#section.isConnected) this.#place.append(this.#section);
     await Promise.all([...this.#rows.values()].map((row) => row.refresh()));
@@ -61,6 +61,17 @@ export class Shares {
     const neighbour = this.#rows.get(next)?.element.querySelector('[data-part="forget"]');
     (neighbour ?? byId("main")).focus();
   }
+}
+
+/**
+ * Makes `rows` the list's children. Those that stay keep their place, and one of them the focus.
+ *
+ * @param {HTMLElement} list
+ * @param {HTMLElement[]} rows
+ */
+function arrange(list, rows) {
+  for (const row of [...list.children]) if (!rows.includes(/** @type {HTMLElement} */ (row))) row.remove();
+  rows.forEach((row, at) => list.children[at] === row || list.insertBefore(row, list.children[at] ?? null));
 }
 
 class Row {

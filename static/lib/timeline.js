@@ -115,7 +115,7 @@ function ofClaim(claim, breaks) {
  * @returns {Happening[]}
  */
 function end({ state, expires_at, opened }, revokedAt) {
-  if (state === "revoked") return [{ what: "revoked", at: revokedAt }];
+  if (state === "revoked" || revokedAt !== undefined) return [{ what: "revoked", at: revokedAt }];
   if (state === "abandoned") return [{ what: "abandoned" }];
   if (state === "expired") return [{ what: opened > 0 ? "expired" : "unseen", at: expires_at ?? undefined }];
   return [];

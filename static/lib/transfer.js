@@ -194,7 +194,7 @@ class View {
     this.#granted = true;
     this.told.granted();
     void remembered(this.share.id).then((record) => {
-      const until = Date.parse(record?.leaseExpiresAt ?? "") || 0;
+      const until = record?.leaseExpiresAt ?? 0;
       // Bytes that move renew it, and the server looks at that every 20 seconds at least.
       this.#lease = { length: Math.max(0, until - Date.now() - RENEWED), until };
     });

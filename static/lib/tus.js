@@ -1,6 +1,7 @@
 // Brings one upload to the server, through whatever the network does: seals ahead of what is sent, and waits, asks and
 // goes on where something fails.
 
+import { either } from "./abort.js";
 import { ApiError, Unreachable, appendUpload, uploadOffset } from "./api.js";
 import { Backoff, STALL, TRIES, Watchdog, codeOf, sleep } from "./network.js";
 import { Anew } from "./notes.js";
@@ -185,7 +186,7 @@ export class Sending {
   async #append(from, piece, moved) {
     const dead = new AbortController();
     const dog = new Watchdog(() => dead.abort(new Unreachable("nothing moves")));
-    const signal = AbortSignal.any([this.#reins.signal, dead.signal]);
+    const signal = either(this.#reins.signal, dead.signal);
     const progress = (/** @type {number} */ sent) => {
       moved(sent);
       dog.feed(sent < piece.size ? STALL : ANSWER);

@@ -155,7 +155,7 @@ async function create({ sources, text, note, password, expiresIn, downloads, par
   });
   const length = manifestLength + sealedLength(total);
   const terms = { password: Boolean(password), expiresIn, downloads };
-  const { location, id, owner, expires } = await created({
+  const { location, id, owner, expiresAt } = await created({
     ...{ length, manifest: manifestLength, verifier: keys.verifier },
     ...terms,
   });
@@ -168,7 +168,7 @@ async function create({ sources, text, note, password, expiresIn, downloads, par
     handles: sources.map(({ handle }) => handle ?? null),
     stamps: sources.map(({ size, lastModified }) => ({ size, lastModified })),
     createdAt: Date.now(),
-    expiresAt: Date.parse(expires),
+    expiresAt,
   };
   await lock(id);
   // Where it can't be remembered it can still be sent, and no later visit can go on with it.

@@ -106,6 +106,32 @@ onStore("embedded", "a receipt", (test) => {
     await page.getByText("Was it not your recipient? Then the link is in other hands.").waitFor();
   });
 
+  test("says that what is left was revoked, where some of it was taken", async ({ server, openModern }) => {
+    const share = await sent(server, [["some.txt", "some"]], { downloads: "3" });
+    const page = await openModern();
+    await opened(page, server, share);
+    await fetch(share.plain_link, { method: "POST", redirect: "manual" });
+    await happened(page, "Taken");
+    await button(page, "Revoke").click();
+    await button(page, "Yes, revoke").click();
+    await happened(page, "Revoked");
+    await stamped(page, "On its way");
+    assert.deepEqual(await lines(page), ["Uploaded", "Taken", "Revoked"]);
+  });
+
+  test("that can't be asked for says so, and comes by itself", async ({ server, openModern, watch }) => {
+    watch.allow(ABORTED);
+    const share = await sent(server, [["a.txt", "a"]]);
+    const page = await openModern();
+    await page.route("**/api/v1/receipts/**", (route) => route.abort());
+    await page.goto(addressOf(server, share));
+    await page.getByText("The server can’t be reached just now. As soon as it can, this page goes on by itself.").waitFor();
+    await page.unroute("**/api/v1/receipts/**");
+    await page.evaluate(() => dispatchEvent(new Event("online")));
+    await stamped(page, "Waiting");
+    assert.equal(await page.locator("#unreachable").isVisible(), false);
+  });
+
   test("that comes too late to revoke says so", async ({ server, openModern, watch }) => {
     watch.allow(REFUSALS);
     const share = await sent(server, [["late.txt", "late"]]);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { readFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 
 import { download, onBothStores, onStore, sent } from "./harness.js";
 import { sealed } from "./sealed.js";
@@ -251,6 +252,23 @@ onStore("embedded", "the page behind a link with a password", (test) => {
     assert.equal((await receiptOf(server, share)).state, "ready");
   });
 
+  test("says that it can't read what the right one opens", async ({ server, openModern, watch }) => {
+    const share = await sealed(server, file(randomBytes(10)), { password: "p" });
+    const page = await openModern();
+    await page.route(`**/api/v1/shares/${share.id}`, async (route) => {
+      const answer = await route.fetch();
+      const seen = await answer.json();
+      if (seen.manifest) seen.manifest = encode(randomBytes(decode(seen.manifest).length));
+      await route.fulfill({ response: answer, json: seen });
+    });
+    await page.goto(share.link);
+    await page.getByLabel("Password").fill("p");
+    await page.keyboard.press("Enter");
+    await says(page, "It can’t be shown");
+    assert.equal((await receiptOf(server, share)).state, "ready");
+    watch.allow(REFUSALS);
+  });
+
   test("tells what became of it to one who has both halves of the key", async ({ server, openModern, watch }) => {
     watch.allow(REFUSALS);
     const share = await sent(server, [["a.txt", "a"]], { password: "p" });
@@ -499,6 +517,26 @@ onStore("embedded", "where a browser has no room of its own", (test) => {
     assert.ok((await readFile(await got.path())).equals(content));
     const again = await download(page, () => button(page, "Save again").click());
     assert.ok((await readFile(again.path)).equals(content));
+  });
+
+  test("because it keeps no site's data, the page holds a small file in memory", async ({ server, folder, openProfile, watch }) => {
+    await mkdir(join(folder, "strict", "Default"), { recursive: true });
+    const settings = { profile: { default_content_setting_values: { cookies: 2 } } };
+    await writeFile(join(folder, "strict", "Default", "Preferences"), JSON.stringify(settings));
+    const content = randomBytes(6 * 2 ** 20);
+    const share = await sealed(server, file(content));
+    const page = await openProfile("strict");
+    await page.addInitScript(() => delete globalThis.showSaveFilePicker);
+    await page.goto(share.link);
+    const opens = () => new Promise((resolve) => (indexedDB.open("x").onerror = () => resolve("barred")));
+    assert.equal(await page.evaluate(opens).catch(() => "barred"), "barred");
+    await page.getByText("It is held in memory until it is whole; keep this page open.").waitFor();
+    const got = await download(page, () => button(page, "Download").click());
+    assert.ok((await readFile(got.path)).equals(content));
+    await page.getByText("Every byte is here and verified.", { exact: true }).waitFor();
+    assert.equal((await receiptOf(server, share)).state, "finished");
+    await button(page, "Remove the copy from this browser").click();
+    await page.getByText("The copy is removed from this browser.").waitFor();
   });
 
   test("the page says of a large file that there is none, and offers nothing that would lose it", async ({

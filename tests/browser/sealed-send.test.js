@@ -308,6 +308,24 @@ onStore("embedded", "the page that sends", (test) => {
     await result(page);
   });
 
+  test("says another reason when that is what it waits for by now", async ({ openModern, server, watch }) => {
+    watch.allow(BROKEN);
+    const page = await openModern();
+    await prepare(page, server, { files: file("Film.mp4", Buffer.alloc(1000)) });
+    let [code, status] = ["store_unavailable", 503];
+    await page.route("**/api/v1/uploads", (route) => {
+      const headers = { "tus-resumable": "1.0.0", "content-type": "application/problem+json" };
+      return route.fulfill({ status, headers, body: JSON.stringify({ code, detail: code }) });
+    });
+    await send(page);
+    const problem = page.locator('.sending [data-part="problem"]');
+    await problem.filter({ hasText: "The server’s store is down just now. It goes on by itself." }).waitFor();
+    [code, status] = ["upload_rate", 503];
+    await page.evaluate(() => dispatchEvent(new Event("online")));
+    await problem.filter({ hasText: "Your network began many uploads at once" }).waitFor();
+    assert.match(await said(page), /Your network began many uploads at once/);
+  });
+
   test("takes nothing in while it sends, and does not give way to a file that is dropped", async ({ openModern, proxy, folder, watch }) => {
     watch.allow(BROKEN);
     const path = join(folder, "late.html");
@@ -558,6 +576,13 @@ onBothStores("my shares", (test) => {
     const rows = page.locator(".shares li").filter({ hasText: "old.txt" });
     await rows.filter({ hasText: "Over" }).nth(1).waitFor();
     assert.equal(await rows.getByRole("link", { name: "Receipt" }).count(), 0);
+
+    const forget = rows.last().getByRole("button", { name: "Forget" });
+    await forget.focus();
+    await remember(page, "shares", { ...record, id: "33333333333340008000000000000003", createdAt: Date.now() });
+    await lookAgain(page);
+    await rows.nth(2).waitFor();
+    assert.ok(await focused(forget), "a row that came took the focus away");
     await page.getByRole("button", { name: "Forget what is over" }).click();
     await page.getByRole("heading", { name: "My shares" }).waitFor({ state: "detached" });
   });
