@@ -70,7 +70,7 @@ impl Queue {
     }
 }
 
-/// Tells when a connection has sent everything that it was given up to now, or is closed.
+/// Tells when a connection has sent everything that it was given up to now, or never will.
 #[derive(Debug, Clone)]
 pub(crate) struct Drained(Arc<watch::Sender<Sending>>);
 
@@ -80,8 +80,8 @@ enum Sending {
     Done,
     /// Somebody waits for it.
     Awaited,
-    /// Nothing more can be sent.
-    Closed,
+    /// The connection is gone; whether its client has everything.
+    Closed(bool),
 }
 
 impl Drained {
@@ -90,13 +90,13 @@ impl Drained {
         Self(Arc::new(watch::Sender::new(Sending::Done)))
     }
 
-    /// Waits until what the connection has been given up to now is sent.
-    pub(crate) fn wait(&self) -> BoxFuture<'static, ()> {
+    /// Waits until what the connection has been given up to now is sent; `false` where it never will be.
+    pub(crate) fn wait(&self) -> BoxFuture<'static, bool> {
         self.turn(Sending::Done, Sending::Awaited);
         let mut sending = self.0.subscribe();
         Box::pin(async move {
-            // A connection that is gone has nothing more to send.
-            let _ = sending.wait_for(|sending| *sending != Sending::Awaited).await;
+            let sent = sending.wait_for(|sending| *sending != Sending::Awaited).await;
+            sent.is_ok_and(|sent| *sent != Sending::Closed(false))
         })
     }
 
@@ -110,9 +110,9 @@ impl Drained {
         self.turn(Sending::Awaited, Sending::Done);
     }
 
-    /// The connection is gone.
-    pub(crate) fn closed(&self) {
-        self.0.send_replace(Sending::Closed);
+    /// The connection is gone; `sent` says whether its client has everything.
+    pub(crate) fn closed(&self, sent: bool) {
+        self.0.send_replace(Sending::Closed(sent));
     }
 
     fn turn(&self, from: Sending, to: Sending) {

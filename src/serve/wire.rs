@@ -2,12 +2,14 @@
 //! of them.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf, Take};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf, Take};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep};
 
 use super::reads::Reads;
@@ -111,8 +113,35 @@ impl Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        self.drained.closed();
+        let stream = self.stream.get_ref();
+        let sent = unsent(stream) == 0;
+        let late = if sent || !self.drained.is_awaited() { None } else { again(stream).ok() };
+        match (late, Handle::try_current()) {
+            (Some(stream), Ok(runtime)) => drop(runtime.spawn(see_off(stream, self.drained.clone()))),
+            _ => self.drained.closed(sent),
+        }
     }
+}
+
+/// The same connection once more, which the kernel closes when both are dropped.
+fn again(stream: &TcpStream) -> io::Result<TcpStream> {
+    TcpStream::from_std(stream.as_fd().try_clone_to_owned()?.into())
+}
+
+/// Waits until the client has what the kernel still holds for it, breaks off, or takes nothing for [`STALLED`].
+async fn see_off(mut stream: TcpStream, drained: Drained) {
+    // It fails where the client has broken off.
+    let _ = stream.shutdown().await;
+    let (mut left, mut since) = (unsent(&stream), Instant::now());
+    // A connection that was reset has no peer any more.
+    while left > 0 && stream.peer_addr().is_ok() && since.elapsed() < STALLED {
+        tokio::time::sleep(ASKED).await;
+        let now = unsent(&stream);
+        if now < left {
+            (left, since) = (now, Instant::now());
+        }
+    }
+    drained.closed(left == 0);
 }
 
 /// Bytes that the kernel holds and the client has not acknowledged.

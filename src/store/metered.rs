@@ -19,8 +19,8 @@ const STEP: u64 = 16 << 20;
 /// What a claim may be served beyond twice its size.
 const SLACK: u64 = 1 << 20;
 
-/// Called when the last byte is handed over; resolves once the connection has sent everything, or is closed.
-pub type Settle = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send + Sync>;
+/// Called when the last byte is handed over; resolves once the connection has sent everything, or to `false` where it broke off before.
+pub type Settle = Box<dyn FnOnce() -> BoxFuture<'static, bool> + Send + Sync>;
 
 /// The meter of one answer. Dropped, it gives back what it reserved and did not need.
 pub struct Metered {
@@ -42,7 +42,7 @@ pub struct Metered {
 
 impl Metered {
     /// Reserves the first bytes of an answer of `length` bytes; `total` bytes is what the whole would have. Gives the sealed
-    /// content too, where the ledger holds it. `settle` shortens the lease to [`PLAIN_REMAINS`] once it resolves.
+    /// content too, where the ledger holds it. `settle` shortens the lease to [`PLAIN_REMAINS`] once everything is sent.
     ///
     /// # Errors
     /// [`ledger::Error::BudgetSpent`] before any byte; [`ledger::Error::Ended`].
@@ -193,13 +193,15 @@ impl Drop for Metered {
                 return drop(store.ledger.charge(&id, &claim, &charge(back, lease), now()).await);
             };
             // What the kernel still holds for a slow recipient keeps the lease alive.
-            while tokio::time::timeout(lease / 3, &mut settle).await.is_err() {
-                if store.ledger.charge(&id, &claim, &charge(0, lease), now()).await.is_err() {
-                    return;
+            let sent = loop {
+                match tokio::time::timeout(lease / 3, &mut settle).await {
+                    Ok(sent) => break sent,
+                    Err(_) if store.ledger.charge(&id, &claim, &charge(0, lease), now()).await.is_err() => return,
+                    Err(_) => {}
                 }
-            }
+            };
             let read_again = store.readers().contains_key(&claim);
-            let rest = if read_again { lease } else { PLAIN_REMAINS.min(lease) };
+            let rest = if read_again || !sent { lease } else { PLAIN_REMAINS.min(lease) };
             let _ = store.ledger.charge(&id, &claim, &charge(back, rest), now()).await;
         });
     }

@@ -1,15 +1,18 @@
 //! Plain links: unsealed by the server as the bytes stream out.
 
 use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use onetimeshare::seal;
+use serde_json::json;
 
-use crate::client::{Answer, Part};
+use crate::client::{Answer, Part, Request, base64url, connect};
 use crate::plain::{curled, unzipped};
 use crate::sender::{Plain, Sealed, Upload, bytes, file, token, unknown_id};
-use crate::server::{Server, Store, until};
+use crate::server::{Server, Store, free_port, until};
 
 /// What a GET of this range gives.
 #[track_caller]
@@ -374,6 +377,36 @@ fn a_minute_of_the_lease_remains_after_a_plain_download() {
     assert!((58..=70).contains(&lasted), "it lasted {lasted} s");
     server.get(&address).send().is(410);
     assert_eq!(from_the_end.receipt(&server)["state"], "claimed");
+}
+
+/// The kernel takes for a client what that has no room for: it is not on the client's machine when the connection breaks.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_plain_download_whose_end_never_arrived_keeps_its_lease() {
+    use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size};
+
+    let metrics = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let server = Server::with(Store::Embedded, &["--metrics-listen", &metrics.to_string()]);
+    let share = Plain::put(&server, "/a", &bytes(600_000));
+    let address = share.claimed(&server);
+    let claim = address.split('/').nth(3).unwrap().to_owned();
+    let lease_ends = || {
+        let asked = json!({ "proof": base64url(&share.keys().proof.0), "claim": claim });
+        let answer = server.post(&format!("/api/v1/shares/{}/claims", share.id)).json(&asked).send().is(200);
+        answer.json()["lease_expires_at"].as_str().unwrap().to_owned()
+    };
+    let mut stream = connect(server.address).unwrap();
+    set_socket_recv_buffer_size(&stream, 4096).unwrap();
+    write!(stream, "GET {address} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let told = || Request::new(metrics, "GET", "/metrics").send().is(200).text();
+    until("the server has handed everything over", Duration::from_secs(10), || {
+        told().contains("served_bytes_total 600000")
+    });
+    let before = lease_ends();
+    set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+    drop(stream);
+    until("the lease is settled", Duration::from_secs(10), || lease_ends() != before);
+    assert!(lease_ends() > before, "it was shortened to {}", lease_ends());
 }
 
 /// The kernel takes megabytes at once for a client that is slow, and has no room for more until much of that is gone.

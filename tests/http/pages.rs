@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::client::{Answer, Request};
 use crate::sender::{Plain, Sealed, Upload, bytes, token, unknown_id};
-use crate::server::{Server, Store};
+use crate::server::{Server, Store, free_port};
 
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
                    connect-src 'self'; worker-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; \
@@ -258,8 +258,7 @@ fn everything_that_a_page_asks_for_is_there() {
 
 #[test]
 fn metrics_are_served_on_their_own_address_only() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).unwrap().port();
-    let metrics: SocketAddr = ([127, 0, 0, 1], port).into();
+    let metrics = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let server = Server::with(Store::Embedded, &["--metrics-listen", &metrics.to_string()]);
     let share = Plain::put(&server, "/a", b"x");
     server.get(&share.claimed(&server)).send().is(200);

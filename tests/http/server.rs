@@ -34,6 +34,11 @@ pub(crate) fn until(what: &str, patience: Duration, mut is_so: impl FnMut() -> b
     }
 }
 
+/// A port that nobody listens on.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port()
+}
+
 /// The binary, with nothing of this environment but the path.
 pub(crate) fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_onetimeshare"));
@@ -289,7 +294,7 @@ impl Redis {
         let folder = tempfile::tempdir().expect("a folder");
         loop {
             // The port is free now; where somebody else takes it first, redis-server ends and another port is tried.
-            let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+            let port = free_port();
             let mut child = launch_redis(port, folder.path());
             if answers(port, &mut child) {
                 return Self { port, child: Mutex::new(child), folder };

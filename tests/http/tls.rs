@@ -1,7 +1,6 @@
 //! Redis and Sentinel over TLS, with a certificate of a CA that only `SSL_CERT_FILE` names.
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -9,11 +8,7 @@ use crate::certificates::certify;
 use crate::client::Request;
 use crate::redis_server::RedisServer;
 use crate::sentinels::NAME;
-use crate::server::{binary, wait};
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port()
-}
+use crate::server::{binary, free_port, wait};
 
 struct Ended(Child);
 
