@@ -105,7 +105,9 @@ pub(super) async fn run(asked: asked::Receipt) -> Result<()> {
         receipt.details().iter().try_for_each(terminal::print)
     };
     if asked.follow {
-        return follow(&server, &id, &owner, Backoff::first(), show).await;
+        let ended = follow(&server, &id, &owner, Backoff::first(), show).await?;
+        // One that was revoked did not arrive either, as was asked for.
+        return if asked.revoke && ended == "revoked" { Ok(()) } else { arrived(&ended) };
     }
     let path = format!("/api/v1/receipts/{id}");
     let ask = async || {
@@ -122,30 +124,34 @@ pub(super) async fn run(asked: asked::Receipt) -> Result<()> {
 /// [`Exit::NotArrived`] where it can't arrive any more.
 pub(super) async fn arrives(server: &Server, id: &ShareId, owner: &Token) -> Result<()> {
     let mut said = String::new();
-    follow(server, id, owner, Backoff::patient(), |_, receipt| {
+    let ended = follow(server, id, owner, Backoff::patient(), |_, receipt| {
         let sentence = receipt.sentence();
         if sentence != said {
             say(&sentence);
             said = sentence;
         }
         Ok(())
-    })
-    .await
+    });
+    arrived(&ended.await?)
+}
+
+fn arrived(ended: &str) -> Result<()> {
+    if ended == "finished" { Ok(()) } else { Err(Failure::new(Exit::NotArrived, "it did not arrive")) }
 }
 
 fn read(json: &str) -> Result<Receipt> {
     serde_json::from_str(json).map_err(|_| Failure::other("the server tells no receipt: is it a OneTimeShare server?"))
 }
 
-/// Shows the receipt whenever it changes, until it can't any more.
+/// Shows the receipt whenever it changes, until it can't any more. Gives its last state.
 async fn follow(
     server: &Server,
     id: &ShareId,
     owner: &Token,
     mut backoff: Backoff,
     mut show: impl FnMut(&str, &Receipt) -> Result<()>,
-) -> Result<()> {
-    let mut shown = None;
+) -> Result<String> {
+    let mut shown: Option<Receipt> = None;
     loop {
         let began = tokio::time::Instant::now();
         let looked = look(server, id, owner, |json| {
@@ -163,9 +169,7 @@ async fn follow(
                 tokio::time::sleep_until(began + BREATH).await;
             }
             Ok(true) => {
-                let receipt = shown.ok_or_else(|| Failure::other("no receipt"))?;
-                let ended = || Failure::new(Exit::NotArrived, "it did not arrive");
-                return if receipt.state == "finished" { Ok(()) } else { Err(ended()) };
+                return shown.map(|receipt| receipt.state).ok_or_else(|| Failure::other("no receipt"));
             }
             Err(Ended::Failed(failure)) => return Err(failure),
             Err(Ended::Trouble(trouble)) => {

@@ -66,20 +66,30 @@ impl Offer {
     /// Takes up a claim of an earlier run.
     async fn go_on(&self, asked: &asked::Receive, mut going: Going) -> Result<()> {
         let claim: Token = going.state.claim.parse().map_err(|_| Failure::other("what was kept can't be read"))?;
-        let (keys, granted) =
-            self.unlocked(asked, going.state.password, async |keys| self.claim(keys, &claim).await).await?;
-        let grant = match (granted, &going.state.whole) {
-            (Ok(grant), _) => grant,
-            // It heard that everything arrived, or waited for that too long.
-            (Err(trouble), Some(whole)) if is_over(&trouble) => whole.grant.clone(),
-            (Err(trouble), _) => {
+        let password = going.state.password;
+        let look = async |keys: &Keys| {
+            let grant = match (self.claim(keys, &claim).await?, &going.state.whole) {
+                (Ok(grant), _) => grant,
+                // It heard that everything arrived, or waited for that too long.
+                (Err(trouble), Some(whole)) if is_over(&trouble) => whole.grant.clone(),
+                (Err(trouble), _) => return Ok(Err(trouble)),
+            };
+            match manifest(keys, &grant.manifest, grant.size) {
+                // The server asks for no password again where it knows the claim.
+                Err(failure) if password && failure.exit == Exit::Corrupt => Ok(Err(Trouble::wrong_password())),
+                manifest => Ok(Ok((grant, manifest?))),
+            }
+        };
+        let (keys, looked) = self.unlocked(asked, password, look).await?;
+        let (grant, manifest) = match looked {
+            Ok(looked) => looked,
+            Err(trouble) => {
                 if is_over(&trouble) {
                     going.kept.remove();
                 }
                 return Err(trouble.into());
             }
         };
-        let manifest = manifest(&keys, &grant.manifest, grant.size)?;
         suits(asked, &manifest)?;
         let sink = self.sink(asked, &claim, &manifest)?;
         let before = going.turn(sink.target()?);

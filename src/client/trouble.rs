@@ -19,6 +19,11 @@ pub(super) enum Trouble {
 }
 
 impl Trouble {
+    /// What the server says of a wrong password, where it is not asked.
+    pub(super) fn wrong_password() -> Self {
+        Self::Refused(Problem { status: 403, code: Some("wrong_proof".into()), ..Problem::default() })
+    }
+
     /// Whether the same request may succeed later.
     pub(super) fn passes(&self, failures: u32) -> bool {
         match self {

@@ -95,6 +95,29 @@ on_both_stores! {
 }
 
 #[test]
+fn a_recipient_who_goes_on_with_a_wrong_password_may_try_again() {
+    let server = Server::start(Store::Embedded);
+    let relay = Relay::before(server.address);
+    let user = User::new(&relay.origin());
+    user.file("a.bin", &bytes(20 * MIB));
+    let sent = Sent::of(&user.fed(&["send", "--password-stdin", "a.bin"], b"right\n"));
+    let stop = relay.received() + 8 * MIB as u64;
+    relay.down_to(stop);
+    let receive = ["receive", "--yes", "-o", "in", "--password-stdin", &sent.link];
+    let mut receiving = user.command(&receive).stdin(Stdio::piped()).spawn().unwrap();
+    receiving.stdin.take().unwrap().write_all(b"right\n").unwrap();
+    relay.until_received(stop - 16 * 1024);
+    killed(receiving);
+    relay.open();
+    let said = ended(&user.fed(&receive, b"wrong\n"), 4);
+    assert!(said.contains("that password is wrong"), "{said}");
+    let answers = [("Password: ", "wrong\n"), ("Password: ", "right\n")];
+    ended(&user.at_terminal(&answers, &["receive", "--yes", "-o", "in", &sent.link]).output().unwrap(), 0);
+    user.assert_has("in/a.bin", &bytes(20 * MIB));
+    assert_eq!(receipt(&user, &sent)["claims"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn a_network_that_cuts_every_connection_is_outlasted() {
     let server = Server::start(Store::Embedded);
     let relay = Relay::before(server.address);

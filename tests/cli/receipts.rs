@@ -48,6 +48,18 @@ on_both_stores! {
 }
 
 #[test]
+fn a_sender_who_revokes_and_follows_got_what_was_asked_for() {
+    let server = Server::start(crate::server::Store::Embedded);
+    let user = User::new(&server.origin());
+    user.file("a.txt", b"a");
+    let sent = user.send(&["a.txt"]);
+    let revoked = user.run(&["receipt", "--revoke", "--follow", &sent.receipt]);
+    ended(&revoked, 0);
+    assert!(out(&revoked).starts_with("revoked: "), "{}", out(&revoked));
+    ended(&user.run(&["receipt", "--follow", &sent.receipt]), 8);
+}
+
+#[test]
 fn a_receipt_tells_what_happened() {
     let server = Server::start(crate::server::Store::Embedded);
     let user = User::new(&server.origin());
