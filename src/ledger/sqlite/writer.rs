@@ -113,10 +113,11 @@ impl Writer {
             let failed = matches!(result, Err(Stop::Failure(_)));
             let result = result.map_err(Error::from);
             let reply: Reply = Box::new(move |undone| {
-                // A caller that went away has no need of the answer.
-                let _ = sender.send(match (result, undone) {
-                    (Ok(_), Some(error)) => Err(error),
-                    (result, _) => result,
+                // A refusal, too, may rest on what was undone; only its own failure does not. A caller that went away has no
+                // need of the answer.
+                let _ = sender.send(match undone {
+                    Some(error) if !failed => Err(error),
+                    _ => result,
                 });
             });
             (failed, reply)

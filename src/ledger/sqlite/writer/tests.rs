@@ -105,6 +105,21 @@ async fn one_that_fails_undoes_those_beside_it_and_no_others() {
 }
 
 #[tokio::test]
+async fn a_refusal_that_rests_on_what_is_undone_is_not_told() {
+    let rig = Rig::start();
+    let refuse = |book: &mut Book| match numbers(&book.db)?.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Published.into()),
+    };
+    let meanwhile = async { join!(rig.writer.run(insert(1)), rig.writer.run(refuse), rig.writer.run(fail)) };
+    let (first, refused, failed) = rig.occupied(meanwhile).await;
+    let undone = Error::Unavailable("a transition beside this one failed".into());
+    assert_eq!((first, refused), (Err(undone.clone()), Err(undone)));
+    assert_eq!(failed, Err(Error::Unavailable("no such table: nowhere".into())));
+    assert_eq!(rig.writer.run(refuse).await, Ok(()));
+}
+
+#[tokio::test]
 async fn one_that_fails_ahead_is_told_so() {
     let rig = Rig::start();
     assert_eq!(rig.writer.run_ahead(fail).await, Err(Error::Unavailable("no such table: nowhere".into())));
