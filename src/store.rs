@@ -147,12 +147,7 @@ impl Store {
         self.check_length(length, upload.manifest_len)?;
         self.blobs.room(length).await?;
         self.ledger.begin(upload, now()).await?;
-        // Others may have begun at the same time, and reserved the same room.
-        if let Err(full) = self.blobs.room(self.ledger.outstanding().await?).await {
-            self.abandon(&upload.id, &upload.token).await?;
-            return Err(full.into());
-        }
-        Ok(())
+        self.is_reserved(&upload.id, &upload.token).await
     }
 
     /// Sets the length of an upload that deferred it.
@@ -164,11 +159,36 @@ impl Store {
             return Ok(());
         }
         self.check_length(length, upload.manifest_len)?;
-        self.blobs.room(length.saturating_sub(upload.offset) + self.ledger.outstanding().await?).await?;
-        Ok(self.ledger.declare(id, token, length, now()).await?)
+        self.room(length.saturating_sub(upload.offset)).await?;
+        self.ledger.declare(id, token, length, now()).await?;
+        self.is_reserved(id, token).await
     }
 
-    fn check_length(&self, length: u64, manifest_len: u64) -> Result<()> {
+    /// Whether there is room for so many bytes beside those that are reserved.
+    ///
+    /// # Errors
+    /// [`ledger::Error::Full`].
+    async fn room(&self, bytes: u64) -> Result<()> {
+        Ok(self.blobs.room(bytes + self.ledger.outstanding().await?).await?)
+    }
+
+    /// Whether there is room for what an upload has just reserved: others may have reserved the same at the same time. Gives it up
+    /// where there is none.
+    async fn is_reserved(&self, id: &ShareId, token: &Digest) -> Result<()> {
+        match self.room(0).await {
+            Err(Error::Ledger(ledger::Error::Full)) => {
+                self.abandon(id, token).await?;
+                Err(ledger::Error::Full.into())
+            }
+            room => room,
+        }
+    }
+
+    /// Whether an upload of `length` bytes may come, of which the first `manifest_len` are the manifest.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`].
+    pub fn check_length(&self, length: u64, manifest_len: u64) -> Result<()> {
         if length.saturating_sub(manifest_len) > self.max_sealed() { Err(Error::TooLarge) } else { Ok(()) }
     }
 
@@ -344,11 +364,12 @@ impl Store {
     /// # Errors
     /// Where ledger or blobs fail, or the ledger is another one than before: one that was emptied may yet be restored.
     pub async fn free_orphans(&self, before: Timestamp) -> Result<()> {
+        // Known before there is anything to lose.
+        let name = self.ledger.name().await?;
         let present = self.blobs.all().await?;
         if present.is_empty() {
             return Ok(());
         }
-        let name = self.ledger.name().await?;
         if *self.ledger_name.get_or_init(|| name.clone()) != name {
             let emptied = "the ledger has lost what it held: restore it, or start the servers anew";
             return Err(ledger::Error::Unavailable(emptied.to_owned()).into());

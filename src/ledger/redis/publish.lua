@@ -1,7 +1,7 @@
 -- KEYS share receipt upload
 -- ARGV now token verifier password downloads expires kept size base manifest inline?(0|1) content fits(0|1)
 --      whole(0|1) owner window length manifest_len
-local receipt = redis.call('HMGET', KEYS[2], 'token', 'expires', 'abandoned')
+local receipt = redis.call('HMGET', KEYS[2], 'token', 'expires', 'abandoned', 'blob')
 local blob = 1 - ARGV[11]
 if receipt[1] then
   if receipt[1] ~= ARGV[2] then return { 'unknown' } end
@@ -10,7 +10,9 @@ if receipt[1] then
     return { 'ok', receipt[2] }
   end
   local window = redis.call('HGET', KEYS[3], 'window')
-  if receipt[3] or not window or tonumber(window) <= tonumber(ARGV[1]) then return { 'unknown' } end
+  -- A sweeper whose clock is ahead may have freed the blob already.
+  local swept = blob == 1 and not receipt[4]
+  if receipt[3] or not window or tonumber(window) <= tonumber(ARGV[1]) or swept then return { 'unknown' } end
 elseif ARGV[14] == '0' then
   return { 'unknown' }
 end

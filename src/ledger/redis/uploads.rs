@@ -63,7 +63,13 @@ pub(super) async fn declare(
     let call = ledger.scripts.declare.call(&[&keys.upload(token), &keys.receipt()], 64).arg(now.0).arg(length);
     let declared = ledger.run(call, now).await.map(drop);
     if is_refused(&declared) {
-        ledger.give_back(token).await?;
+        // Where another request declared a length meanwhile, that one's bytes stay reserved.
+        match self::upload(ledger, id, token, now).await {
+            Ok(Upload { length: Some(length), offset, window_ends_at, .. }) => {
+                ledger.still_to_come(token, length.saturating_sub(offset), window_ends_at).await?;
+            }
+            _ => ledger.give_back(token).await?,
+        }
     }
     declared
 }
