@@ -140,6 +140,10 @@ impl Config {
     /// One line that names the settings and says what to do.
     pub fn check(mut self) -> anyhow::Result<Self> {
         ensure!(
+            self.default_expires_in >= Duration::from_secs(1),
+            "--default-expires-in must be at least 1s: shares wait for whole seconds"
+        );
+        ensure!(
             self.default_expires_in <= self.max_expires_in,
             "--default-expires-in is longer than --max-expires-in: lower the one or raise the other"
         );

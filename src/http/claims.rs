@@ -15,6 +15,7 @@ use super::App;
 use super::bytes::{Wanted, streamed};
 use super::client::{Client, Connection, named, share_id};
 use super::error::Error;
+use super::pace;
 use super::shares::malformed_proof;
 use crate::ledger::{Attempt, ClaimRequest};
 use crate::share::{Proof, Token};
@@ -41,9 +42,10 @@ pub(super) async fn claim(
     asked: Result<Json<Asked>, JsonRejection>,
 ) -> Result<Response, Error> {
     let id = share_id(&id)?;
+    let malformed = || Error::BadRequest("The body must be JSON: {\"proof\": …, \"claim\": …}.".into());
     let Json(asked) = asked.map_err(|rejection| match rejection {
         JsonRejection::MissingJsonContentType(_) => Error::MediaType("application/json"),
-        _ => Error::BadRequest("The body must be JSON: {\"proof\": …, \"claim\": …}.".into()),
+        _ => pace::unread(&rejection, malformed()),
     })?;
     let proof: Proof = asked.proof.parse().map_err(|_| malformed_proof())?;
     let claim: Token = asked

@@ -30,6 +30,11 @@ pub(super) fn broken(error: &axum::Error) -> Error {
     if is_slow(error) { Error::Timeout } else { Error::CutOff }
 }
 
+/// What it means that no value could be made of a body: `malformed`, where all of it came.
+pub(super) fn unread(rejection: &(dyn std::error::Error + 'static), malformed: Error) -> Error {
+    if is_slow(rejection) { Error::Timeout } else { malformed }
+}
+
 /// Whether an error goes back to a body that came too slowly.
 pub(super) fn is_slow(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<TooSlow>())

@@ -71,15 +71,19 @@ pub(super) async fn upload(
     let answer = Answer { app: app.clone(), client, headers };
     let mut sender = Sender::start(&app, &options, content_length(&answer.headers)).await?;
     let sent = async {
-        if let Some(text) = &options.text {
-            sender.text(text.clone().into()).await?;
-            return Ok(sender.sealing.finish(options.settled(&app)).await?);
+        match &options.text {
+            Some(text) => sender.text(text.clone().into()).await?,
+            None => {
+                let media_type = answer.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+                sender.sealing.file(names::safe_path(&name), media_type.unwrap_or(UNTYPED).to_owned(), None)?;
+            }
         }
-        let media_type = answer.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        sender.sealing.file(names::safe_path(&name), media_type.unwrap_or(UNTYPED).to_owned(), None)?;
         let mut body = body.into_data_stream();
         while let Some(piece) = body.next().await {
             let piece = piece.map_err(|error| pace::broken(&error))?;
+            if options.text.is_some() && !piece.is_empty() {
+                return Err(text_and_file());
+            }
             app.store.metrics.received.inc_by(piece.len() as u64);
             sender.sealing.write(piece).await?;
         }
@@ -87,6 +91,11 @@ pub(super) async fn upload(
     }
     .await;
     sender.end(sent, &options, &answer).await
+}
+
+/// A text in the query comes instead of a file: one of the two would be lost.
+fn text_and_file() -> Error {
+    Error::BadRequest("There is a text in the query and a body: send either the one or the other.".into())
 }
 
 /// One plain upload and the tokens that its sender gets.

@@ -203,7 +203,8 @@ pub(super) async fn overridden(
 
 /// An upload that is small and comes whole: one step in the store makes a share of it.
 async fn publish_at_once(app: &App, upload: &NewUpload, checksum: Option<Checksum>, body: Body) -> Result<u64, Error> {
-    let bytes = axum::body::to_bytes(body, INLINE_MAX as usize).await.map_err(|_| Error::CutOff)?;
+    app.store.check_length(upload.length.unwrap_or(0), upload.manifest_len)?;
+    let bytes = axum::body::to_bytes(body, INLINE_MAX as usize).await.map_err(|error| super::pace::broken(&error))?;
     app.store.metrics.received.inc_by(bytes.len() as u64);
     if Some(bytes.len() as u64) != upload.length {
         return Err(Error::CutOff);

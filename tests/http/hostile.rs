@@ -463,6 +463,26 @@ fn slow_clients_are_sent_away_and_hold_up_nobody() {
         ("a part that stops", patching.as_bytes(), b""),
         ("a form that drips", form.as_bytes(), b"x"),
     ];
+    let claiming = format!(
+        "POST /api/v1/shares/{}/claims HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 90\r\n\r\n{{",
+        upload.id
+    );
+    let creating = format!(
+        "POST /api/v1/uploads HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\nUpload-Length: 5000\r\nUpload-Metadata: {}\r\n\
+         Content-Type: application/offset+octet-stream\r\nContent-Length: 5000\r\n\r\nx",
+        sealed.metadata(1)
+    );
+    let told: Vec<(&str, TcpStream)> = [
+        ("a claim that stops", claiming.as_str()),
+        ("an upload that stops", &creating),
+        ("a text that stops", "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 9\r\n\r\nte"),
+    ]
+    .map(|(what, begin)| {
+        let mut stream = connect(server.address).unwrap();
+        stream.write_all(begin.as_bytes()).unwrap();
+        (what, stream)
+    })
+    .into();
     let mut streams = Vec::new();
     for _ in 0..10 {
         for (what, begin, drip) in cases {
@@ -475,6 +495,11 @@ fn slow_clients_are_sent_away_and_hold_up_nobody() {
     Request::new(server.address, "GET", "/healthz").send().is(200);
     Plain::put(&server, "/a", b"x");
     assert!(asked.elapsed() < Duration::from_secs(5), "others are served meanwhile");
+    for (what, mut stream) in told {
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(answer.as_slice(), b"HTTP/1.1 408", "{what}: {}", String::from_utf8_lossy(&answer));
+    }
     assert_all_closed(streams);
     assert!(server.peak() - before < 40 * MIB, "{} KiB", (server.peak() - before) / 1024);
     let offset = upload.offset(&server);

@@ -196,6 +196,8 @@ fn wrong_or_contradictory_settings_stop_the_start_with_one_line() {
         &["--max-size=-1"],
         &["--max-size", "2GiB", "--max-storage", "1GiB"],
         &["--default-expires-in", "8d"],
+        &["--default-expires-in", "500ms"],
+        &["--default-expires-in", "900ms", "--max-expires-in", "900ms"],
         &["--default-expires-in", "2h", "--max-expires-in", "1h"],
         &["--max-expires-in", "0s"],
         &["--max-downloads", "0"],

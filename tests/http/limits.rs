@@ -40,6 +40,19 @@ on_both_stores! {
         assert_eq!(server.get(&Plain::put(&server, "/a", &content[..900_000]).claimed(&server)).send().is(200).body.len(), 900_000);
     }
 
+    fn what_is_small_and_still_larger_than_the_limit_is_refused_too(store) {
+        let server = Server::with(store, &["--max-size", "1000"]);
+        let (small, large) = (Sealed::new(&bytes(1_000)), Sealed::new(&bytes(20_000)));
+        let whole_at_once = |sealed: &Sealed| {
+            let request = creation(&server, sealed, &sealed.metadata(1));
+            request.header("Content-Type", "application/offset+octet-stream").body(sealed.run()).send()
+        };
+        whole_at_once(&large).is(413).code();
+        creation(&server, &large, &large.metadata(1)).send().is(413);
+        server.put("/a").body(bytes(20_000)).send().is(413);
+        Upload::created(&server, &whole_at_once(&small));
+    }
+
     fn no_more_is_stored_than_is_allowed_and_nobodys_share_makes_room(store) {
         let server = Server::with(store, &["--max-storage", STORAGE]);
         let sealed = Sealed::new(&bytes(A_THIRD));

@@ -170,6 +170,19 @@ on_both_stores! {
         assert_eq!(String::from_utf8(download(&server, &share)).unwrap(), "grüße\r\nund mehr");
     }
 
+    fn a_text_in_the_query_and_a_file_are_one_too_many(store) {
+        let server = Server::start(store);
+        server.put("/a.bin?text=hello").body("a file").send().is(400);
+        server.post("/?text=hello").body("a file").send().is(400);
+        server.post("/?text=hello").multipart(&[Part::file("a.bin", b"a file")]).send().is(400);
+        let mut sending = server.put("/a.bin?text=hello").begin("Transfer-Encoding: chunked");
+        sending.push(b"1\r\na\r\n0\r\n\r\n").unwrap();
+        let answer = sending.answer().unwrap().is(400);
+        assert!(answer.text().contains("either"), "{}", answer.text());
+        let share = Plain::made(&server, &server.put("/a.bin?text=hello").body("").send().is(201));
+        assert_eq!(share.manifest(&server)["files"][0]["kind"], "text");
+    }
+
     fn a_form_whose_file_field_was_left_empty_shares_its_text(store) {
         let server = Server::start(store);
         let parts = [Part::field("password", ""), Part::field("text", "words"), Part::file("", b"")];

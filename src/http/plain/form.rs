@@ -59,6 +59,9 @@ pub(in crate::http) async fn send(
     }
     let expected = length.map(|length| length.min(app.store.limits.max_size));
     let options = Options::of(&query, &headers, &app)?;
+    if options.text.is_some() {
+        return Err(super::text_and_file());
+    }
     app.admit_upload(&client.network)?;
 
     let feed = Arc::new(Feed::default());
@@ -81,7 +84,8 @@ async fn text_alone(
     let request = request.map(|body| Body::new(Limited::new(body, FIELD)));
     let fields = axum::Form::<Vec<(String, String)>>::from_request(request, &()).await;
     let malformed = format!("The form must be UTF-8, and {FIELD} bytes at the most: send a longer text as a file.");
-    query.extend(fields.map_err(|_| Error::BadRequest(malformed))?.0);
+    let fields = fields.map_err(|rejection| pace::unread(&rejection, Error::BadRequest(malformed)))?;
+    query.extend(fields.0);
     if !query.iter().any(|(name, value)| name == "text" && !value.is_empty()) {
         return Err(Error::BadForm("form.empty", Vec::new()));
     }

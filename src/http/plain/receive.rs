@@ -15,7 +15,7 @@ use serde::Deserialize;
 use crate::http::bytes::{Wanted, streamed};
 use crate::http::client::{Client, named, share_id};
 use crate::http::error::{Error, accepts};
-use crate::http::{App, Connection, pages, shares};
+use crate::http::{App, Connection, pace, pages, shares};
 use crate::ledger::{self, Attempt, Charge, ClaimRequest, Grant, Lease};
 use crate::names;
 use crate::seal::{File, Keys, Manifest, plain_len};
@@ -44,9 +44,9 @@ pub(in crate::http) async fn claim(
     let html = accepts(request.headers(), "text/html");
     let form = HeaderValue::from_static("application/x-www-form-urlencoded");
     request.headers_mut().entry(header::CONTENT_TYPE).or_insert(form);
-    let Form(asked) = Form::<Asked>::from_request(request, &())
-        .await
-        .map_err(|_| Error::BadRequest("The form has the fields claim and password, both optional.".into()))?;
+    let malformed = || Error::BadRequest("The form has the fields claim and password, both optional.".into());
+    let asked = Form::<Asked>::from_request(request, &()).await;
+    let Form(asked) = asked.map_err(|rejection| pace::unread(&rejection, malformed()))?;
     let claim: Token = match asked.claim.as_str() {
         "" => Token::random(),
         claim => claim
