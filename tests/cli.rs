@@ -24,6 +24,8 @@ mod arguments;
 mod elsewhere;
 #[path = "cli/endings.rs"]
 mod endings;
+#[path = "cli/foreign.rs"]
+mod foreign;
 #[path = "cli/hostile.rs"]
 mod hostile;
 #[path = "cli/interrupted.rs"]

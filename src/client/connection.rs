@@ -8,6 +8,8 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode, redirect};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use super::asked::Reach;
 use super::failure::{Failure, Result};
@@ -19,6 +21,8 @@ use super::trouble::{Problem, Trouble};
 const CONNECT: Duration = Duration::from_secs(15);
 /// So long may no byte move.
 pub(super) const STALL: Duration = Duration::from_secs(30);
+/// Bytes of an answer that is no file, at the most: a manifest may have 1 MiB, and a third more in base64.
+pub(super) const ANSWER_MAX: usize = 2 << 20;
 
 /// A server, and how to speak with it.
 pub(super) struct Server {
@@ -72,8 +76,42 @@ impl Server {
 
     /// The answer, where it is a good one, its body still to be read. Waits for it as long as it takes.
     pub(super) async fn open(&self, request: RequestBuilder) -> std::result::Result<Response, Trouble> {
-        let answer = request.send().await.map_err(|error| self.unreachable(&error))?;
+        self.good(request.send().await).await
+    }
+
+    async fn good(&self, answer: reqwest::Result<Response>) -> std::result::Result<Response, Trouble> {
+        let answer = answer.map_err(|error| self.unreachable(&error))?;
         if answer.status().is_success() { Ok(answer) } else { Err(Trouble::Refused(self.problem(answer).await)) }
+    }
+
+    /// What a good answer says, however slowly it comes.
+    pub(super) async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> std::result::Result<T, Trouble> {
+        let foreign = || self.broke("it answers something else: is it a OneTimeShare server?");
+        serde_json::from_str(&self.text(request).await?).map_err(|_| foreign())
+    }
+
+    /// The text of a good answer, however slowly it comes.
+    pub(super) async fn text(&self, request: RequestBuilder) -> std::result::Result<String, Trouble> {
+        let answer = timeout(STALL, request.send()).await.map_err(|_| self.broke("it does not answer"))?;
+        let answer = self.good(answer).await?;
+        Ok(String::from_utf8_lossy(&self.body(answer).await?).into_owned())
+    }
+
+    async fn body(&self, mut answer: Response) -> std::result::Result<Vec<u8>, Trouble> {
+        let mut body = Vec::new();
+        loop {
+            let piece = timeout(STALL, answer.chunk()).await.map_err(|_| self.broke("nothing moves"))?;
+            match piece.map_err(|error| self.unreachable(&error))? {
+                None => return Ok(body),
+                Some(piece) if body.len() + piece.len() > ANSWER_MAX => return Err(self.broke("its answer has no end")),
+                Some(piece) => body.extend_from_slice(&piece),
+            }
+        }
+    }
+
+    /// What is wrong with what came, or did not.
+    pub(super) fn broke(&self, why: &str) -> Trouble {
+        Trouble::Unreachable(format!("{}: {why}", self.origin))
     }
 
     /// What broke on the way.
@@ -95,7 +133,7 @@ impl Server {
         let text = |name| header(&headers, name);
         let retry_after = text(RETRY_AFTER.as_str()).and_then(|after| after.parse().ok()).map(Duration::from_secs);
         let elsewhere = text(LOCATION.as_str()).filter(|_| status.is_redirection());
-        let body = answer.bytes().await.unwrap_or_default();
+        let body = self.body(answer).await.unwrap_or_default();
         let mut problem: Problem = serde_json::from_slice(&body).unwrap_or_default();
         problem.status = status.as_u16();
         problem.retry_after = retry_after;

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use crate::names::visible;
+
 /// The last lines of each command's `--help`, and of its man page.
 pub const EXITS: &str = "\
 Exit status:
@@ -43,8 +45,9 @@ pub(super) struct Failure {
 pub(super) type Result<T> = std::result::Result<T, Failure>;
 
 impl Failure {
+    /// What servers say is part of it: nothing in it steers a terminal.
     pub(super) fn new(exit: Exit, what: impl fmt::Display) -> Self {
-        Self { exit, what: what.to_string() }
+        Self { exit, what: visible(&what.to_string()).into_owned() }
     }
 
     pub(super) fn other(what: impl fmt::Display) -> Self {

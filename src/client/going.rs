@@ -19,6 +19,8 @@ pub(super) struct Grant {
 pub(super) struct Going {
     pub(super) kept: Kept,
     pub(super) state: State,
+    /// What was true before, the last last.
+    pub(super) past: Vec<State>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -27,8 +29,8 @@ pub(super) struct State {
     /// Whether the share has a password.
     pub(super) password: bool,
     pub(super) target: Target,
-    /// Whether what is there may be replaced.
-    pub(super) over: bool,
+    /// The files, by their numbers, in whose place something is that may be replaced.
+    pub(super) over: Vec<usize>,
     /// The start of this machine in which it was written.
     pub(super) boot: Option<String>,
     /// Plain bytes that outlive a power cut.
@@ -62,7 +64,7 @@ impl Going {
     pub(super) fn begin(mut kept: Kept, state: State) -> Result<Self> {
         let line = serde_json::to_string(&state).map_err(io::Error::other);
         match line.and_then(|line| kept.add(&line)) {
-            Ok(()) => Ok(Self { kept, state }),
+            Ok(()) => Ok(Self { kept, state, past: Vec::new() }),
             Err(error) => {
                 kept.remove();
                 Err(needed(&error))
@@ -79,12 +81,14 @@ impl Going {
     }
 
     /// From now on it goes to `target`; gives what was true of another one. Neither what was agreed there nor what came there is
-    /// true of this one.
+    /// true of this one, but what came here when it went here before.
     pub(super) fn turn(&mut self, target: Target) -> Option<State> {
         if self.state.target == target {
             return None;
         }
-        let anew = State { target, over: false, synced: 0, whole: None, ..self.state.clone() };
+        let before = self.past.iter().rfind(|state| state.target == target);
+        let (boot, synced) = before.map_or((None, 0), |before| (before.boot.clone(), before.synced));
+        let anew = State { target, over: Vec::new(), boot, synced, whole: None, ..self.state.clone() };
         Some(std::mem::replace(&mut self.state, anew))
     }
 }

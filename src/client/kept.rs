@@ -48,7 +48,10 @@ impl Kept {
     fn find(kind: &str, name: &str) -> io::Result<(Self, Vec<String>)> {
         let folder = folder(kind)?;
         tidy(&folder);
-        let mut free = (0..AT_ONCE).filter_map(|number| take(&folder.join(format!("{name}.{number}"))).transpose());
+        let paths: Vec<PathBuf> = (0..AT_ONCE).map(|number| folder.join(format!("{name}.{number}"))).collect();
+        // One that goes on comes before one that begins.
+        let mut begun = paths.iter().filter(|path| fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0));
+        let mut free = begun.by_ref().chain(&paths).filter_map(|path| take(path).transpose());
         free.next().unwrap_or_else(|| Err(io::Error::other("too many at once"))).and_then(Self::read)
     }
 
@@ -63,10 +66,14 @@ impl Kept {
         Ok((kept, lines))
     }
 
-    /// Adds a line, durably.
+    /// Adds a line, durably. Where that fails, nothing of it is left for the next to be added to.
     pub(super) fn add(&mut self, line: &str) -> io::Result<()> {
-        self.file.write_all(format!("{line}\n").as_bytes())?;
-        self.file.sync_data()
+        let before = self.file.stream_position()?;
+        let added = self.file.write_all(format!("{line}\n").as_bytes()).and_then(|()| self.file.sync_data());
+        if added.is_err() {
+            let _ = self.file.set_len(before).and_then(|()| self.file.seek(SeekFrom::Start(before)));
+        }
+        added
     }
 
     /// Forgets all lines.
@@ -78,6 +85,17 @@ impl Kept {
     /// The transfer is over: nothing is left of it here.
     pub(super) fn remove(self) {
         let _ = fs::remove_file(&self.path);
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes what was kept at `path`, unless another process goes on with it.
+    pub(super) fn forget(path: &Path) {
+        if let Ok(Some(kept)) = take(path) {
+            kept.remove();
+        }
     }
 }
 

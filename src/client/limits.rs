@@ -23,10 +23,7 @@ pub(super) struct Limits {
 
 impl Limits {
     pub(super) async fn of(server: &Server) -> Result<Self> {
-        let ask = async || {
-            let answer = server.ask(server.request(Method::GET, "/api/v1/config")).await?;
-            answer.json().await.map_err(|error| server.unreachable(&error))
-        };
+        let ask = async || server.json(server.request(Method::GET, "/api/v1/config")).await;
         Backoff::first().insist(ask, |trouble, _| say(Failure::from(trouble.clone()))).await
     }
 

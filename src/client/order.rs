@@ -41,7 +41,7 @@ impl Payload {
     /// Plain bytes, where they are known.
     pub(super) fn size(&self) -> Option<u64> {
         match self {
-            Self::Files(found) => Some(found.iter().map(|file| file.stamp.size).sum()),
+            Self::Files(found) => Some(found.iter().fold(0, |sum, file| sum.saturating_add(file.stamp.size))),
             Self::Text(text) => Some(text.len() as u64),
             Self::Stdin => None,
         }
@@ -129,10 +129,11 @@ impl Order {
             Some(_) => GOES_ON,
             None => "stopped; nothing was shared: the same command begins anew",
         });
+        let notes = parts.notes.kept.as_ref().map(|kept| kept.path().to_owned());
         let sent = send(server, &upload, progress, parts, offset).await;
         if sent.as_ref().is_err_and(|broken| self.ends_with(broken)) {
             give_up(server, &upload).await;
-            self.forget(server);
+            notes.iter().for_each(|path| Kept::forget(path));
         }
         Ok((share, sent?.notes.kept))
     }
@@ -151,11 +152,6 @@ impl Order {
         let terms: [&[u8]; 5] = [origin.as_bytes(), self.note.as_bytes(), &password, &downloads, &expires_in];
         let name = Digest::of_list(terms.into_iter().chain(found.iter().flat_map(Found::identity)));
         Some(name.to_string()[..32].to_owned())
-    }
-
-    fn forget(&self, server: &Server) {
-        let kept = self.name(server).and_then(|name| Kept::open("send", &name));
-        kept.into_iter().for_each(|(kept, _)| kept.remove());
     }
 
     /// Sizes and times of all files.

@@ -113,11 +113,11 @@ impl Places {
         fs::canonicalize(path).map_err(|error| Failure::disk(path, &error))
     }
 
-    /// What is already there under one of the names.
+    /// What is already there under one of the names: the file's number, and the path.
     ///
     /// # Errors
     /// Where something stands in the way of a folder.
-    pub(super) fn taken(&self) -> Result<Vec<String>> {
+    pub(super) fn taken(&self) -> Result<Vec<(usize, String)>> {
         let mut taken = Vec::new();
         for place in &self.places {
             let Some(folder) = self.parent(place, false)? else { continue };
@@ -125,7 +125,7 @@ impl Places {
                 Ok(found) if FileType::from_raw_mode(found.st_mode) == FileType::Directory => {
                     return Err(self.in_the_way(&place.path, "a folder of that name is there"));
                 }
-                Ok(_) => taken.push(self.folder.path.join(&place.path).display().to_string()),
+                Ok(_) => taken.push((place.number, self.folder.path.join(&place.path).display().to_string())),
                 Err(Errno::NOENT) => {}
                 Err(error) => return Err(self.failed(place, error)),
             }
@@ -264,7 +264,11 @@ impl Parts {
         for place in self.places.places.iter().filter(|place| place.size > 0) {
             let Some(folder) = self.places.parent(place, false)? else { break };
             let Ok(found) = statat(&folder, self.name(place).as_str(), AtFlags::SYMLINK_NOFOLLOW) else { break };
-            let length = u64::try_from(found.st_size).unwrap_or(0).min(place.size);
+            let length = found.st_size.cast_unsigned();
+            // One that is longer than it can be is not ours any more.
+            if length > place.size || FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+                break;
+            }
             present += length;
             if length < place.size {
                 break;
@@ -331,14 +335,22 @@ impl Parts {
     pub(super) fn complete(&mut self) -> Result<()> {
         let places = &self.places.places;
         (0..places.len()).filter(|&index| places[index].size == 0).try_for_each(|index| self.make(index).map(drop))?;
+        for place in &self.places.places {
+            let (folder, part) = (self.places.made_parent(place)?, self.name(place));
+            if place.found(&folder, &part).is_none() {
+                return Err(Failure::other(format_args!(
+                    "{part} was changed meanwhile: the same command fetches it again"
+                )));
+            }
+        }
         self.sync()
     }
 
-    /// Gives the files their names; those that have them already stay. `over`: what is there may be replaced.
-    pub(super) fn rename(&self, over: bool) -> Result<()> {
+    /// Gives the files their names; those that have them already stay. What is there may be replaced by the files numbered in `over`.
+    pub(super) fn rename(&self, over: &[usize]) -> Result<()> {
         for place in &self.places.places {
             let (folder, part, name) = (self.places.made_parent(place)?, self.name(place), place.split().1);
-            let renamed = match over {
+            let renamed = match over.contains(&place.number) {
                 true => renameat(&folder, part.as_str(), &folder, name),
                 false => {
                     renameat_with(&folder, part.as_str(), &folder, name, RenameFlags::NOREPLACE).or_else(|error| {

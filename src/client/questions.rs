@@ -48,6 +48,7 @@ pub(super) async fn agree(manifest: &Manifest, left: Option<u32>, until: &str) -
     if !manifest.note.is_empty() {
         say(format_args!("Note: {}", legible(&manifest.note)));
     }
+    let until = visible(until);
     let question = match left {
         Some(left) if left > 1 => format!("It can be taken {left} times, until {until}. Receive it?"),
         _ => format!("It can be taken once, until {until}. Receive it?"),
@@ -59,13 +60,14 @@ pub(super) async fn agree(manifest: &Manifest, left: Option<u32>, until: &str) -
     }
 }
 
-/// Whether what is there may be replaced, where there is anything.
+/// Which files may replace what is there, by their numbers: those that were `agreed` before, and those that it is asked for now.
 ///
 /// # Errors
-/// Where it may not.
-pub(super) async fn may_replace(places: &Places) -> Result<bool> {
-    let taken = places.taken()?;
-    let Some(first) = taken.first() else { return Ok(false) };
+/// Where one may not.
+pub(super) async fn may_replace(places: &Places, agreed: &[usize]) -> Result<Vec<usize>> {
+    let mut taken = places.taken()?;
+    taken.retain(|(number, _)| !agreed.contains(number));
+    let Some((_, first)) = taken.first() else { return Ok(agreed.to_vec()) };
     let others = if taken.len() > 1 { format!(" (and {} more)", taken.len() - 1) } else { String::new() };
     let advice = "move it away, or name another folder with -o";
     if !terminal::is_there() {
@@ -74,7 +76,7 @@ pub(super) async fn may_replace(places: &Places) -> Result<bool> {
         )));
     }
     match terminal::agrees(&format!("{first}{others} is already there. Overwrite it?"), false).await? {
-        true => Ok(true),
+        true => Ok(agreed.iter().copied().chain(taken.iter().map(|(number, _)| *number)).collect()),
         false => Err(Failure::other(format_args!("{first}{others} was left as it is: {advice}"))),
     }
 }

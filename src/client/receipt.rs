@@ -9,13 +9,14 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::asked;
-use super::connection::{Server, header};
+use super::connection::{ANSWER_MAX, Server, header};
 use super::failure::{Exit, Failure, Result};
 use super::link::Link;
 use super::retry::Backoff;
 use super::stopped;
 use super::terminal::{self, say};
 use super::trouble::Trouble;
+use crate::names::visible;
 use crate::share::{ShareId, Token};
 
 /// A stream that is silent for so long may be dead. Asking anew costs little: the first thing it says is the receipt.
@@ -49,7 +50,7 @@ impl Receipt {
 
     /// The state in a sentence.
     fn sentence(&self) -> String {
-        let until = self.expires_at.as_deref().unwrap_or("?");
+        let until = visible(self.expires_at.as_deref().unwrap_or("?"));
         match self.state.as_str() {
             "uploading" => "uploading: it is not complete yet".into(),
             "ready" if self.claims.is_empty() => format!("ready: it waits for its recipient until {until}"),
@@ -62,7 +63,7 @@ impl Receipt {
             "expired" => "expired: nobody took it in time".into(),
             "revoked" => "revoked: it was withdrawn before anybody took it".into(),
             "abandoned" => "abandoned: its upload was never completed".into(),
-            other => other.to_owned(),
+            other => visible(other).into_owned(),
         }
     }
 
@@ -77,7 +78,8 @@ impl Receipt {
         }
         for Claim { state, claimed_at, finished_at, served } in &self.claims {
             let ended = finished_at.as_ref().map_or(String::new(), |at| format!(" at {at}"));
-            lines.push(format!("  taken at {claimed_at}, {state}{ended}, {} served", terminal::size(*served)));
+            let line = format!("  taken at {claimed_at}, {state}{ended}, {} served", terminal::size(*served));
+            lines.push(visible(&line).into_owned());
         }
         lines
     }
@@ -110,10 +112,7 @@ pub(super) async fn run(asked: asked::Receipt) -> Result<()> {
         return if asked.revoke && ended == "revoked" { Ok(()) } else { arrived(&ended) };
     }
     let path = format!("/api/v1/receipts/{id}");
-    let ask = async || {
-        let answer = server.ask(server.request(Method::GET, &path).bearer_auth(owner)).await?;
-        answer.text().await.map_err(|error| server.unreachable(&error))
-    };
+    let ask = async || server.text(server.request(Method::GET, &path).bearer_auth(owner)).await;
     let json = Backoff::first().insist(ask, |trouble, _| say(Failure::from(trouble.clone()))).await?;
     show(&json, &read(&json)?)
 }
@@ -202,7 +201,8 @@ async fn look(
         .and_then(|media_type| Some(media_type.split_once("boundary=")?.1.to_owned()));
     let boundary = boundary
         .ok_or_else(|| Ended::Failed(Failure::other("the server sends no receipts: is it a OneTimeShare server?")))?;
-    let mut parts = Box::pin(multipart_stream::parse(answer.bytes_stream(), &boundary));
+    let parser = multipart_stream::ParserBuilder::new().max_body_bytes(ANSWER_MAX);
+    let mut parts = Box::pin(parser.parse(answer.bytes_stream(), &boundary));
     // Silence and a cut are the same: whatever was missed is told anew.
     while let Ok(Some(Ok(part))) = timeout(SILENCE, parts.next()).await {
         if see(String::from_utf8_lossy(&part.body).trim_end()).map_err(Ended::Failed)? {

@@ -24,7 +24,7 @@ use super::retry::Backoff;
 use super::terminal::{self, Progress, say};
 use super::trouble::{Problem, Trouble};
 use crate::seal::{Keys, Kind, MANIFEST_MAX, Manifest, Opener, PLAIN_RECORD, plain_len, stretch};
-use crate::share::{ShareId, Token};
+use crate::share::{Digest, ShareId, Token};
 
 /// A longer text is better off in a file.
 const TEXT_MAX: u64 = 1 << 20;
@@ -54,15 +54,21 @@ pub(super) async fn run(asked: asked::Receive) -> Result<()> {
     let link = Link::share(&text, asked.reach.insecure_http)?;
     let server = Server::new(link.origin, &asked.reach)?;
     let offer = Offer { server, id: link.id, secret: link.token };
-    let (kept, lines) = Kept::open_needed("receive", &link.id.to_string())?;
-    let state = lines.last().and_then(|line| serde_json::from_str::<State>(line).ok());
-    match state {
-        Some(state) => offer.go_on(&asked, Going { kept, state }).await,
+    let (kept, lines) = Kept::open_needed("receive", &offer.name())?;
+    let mut past: Vec<State> = lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    match past.pop() {
+        Some(state) => offer.go_on(&asked, Going { kept, state, past }).await,
         None => offer.begin(&asked, kept).await,
     }
 }
 
 impl Offer {
+    /// What its claim is kept under. Another server, whatever its link says, learns nothing of it, and has no say in it.
+    fn name(&self) -> String {
+        let (origin, id, secret) = (self.server.origin.to_string(), self.id.to_string(), self.secret.to_string());
+        Digest::of_list([origin, id, secret]).to_string()[..32].to_owned()
+    }
+
     /// Takes up a claim of an earlier run.
     async fn go_on(&self, asked: &asked::Receive, mut going: Going) -> Result<()> {
         let claim: Token = going.state.claim.parse().map_err(|_| Failure::other("what was kept can't be read"))?;
@@ -99,8 +105,8 @@ impl Offer {
             {
                 going.state.whole = None;
             }
-            if going.state.whole.is_none() && !going.state.over {
-                going.state.over = questions::may_replace(parts.places()).await?;
+            if going.state.whole.is_none() {
+                going.state.over = questions::may_replace(parts.places(), &going.state.over).await?;
             }
         }
         let elsewhere = before.and_then(|before| left_behind(before, &claim, &manifest));
@@ -110,7 +116,7 @@ impl Offer {
     /// Looks, asks, claims.
     async fn begin(&self, asked: &asked::Receive, kept: Kept) -> Result<()> {
         let claim = Token::random();
-        let (keys, sink, state) = match self.ready(asked, &claim).await {
+        let (keys, peeked, sink, state) = match self.ready(asked, &claim).await {
             Ok(ready) => ready,
             Err(failure) => {
                 kept.remove();
@@ -120,9 +126,13 @@ impl Offer {
         // From here on the claim may be granted, whatever happens.
         let going = Going::begin(kept, state)?;
         match self.claim(&keys, &claim).await? {
+            Ok(grant) if (grant.size, Some(&grant.manifest)) != (peeked.size, peeked.manifest.as_ref()) => {
+                Err(Failure::corrupt("the server gives something else than it showed"))
+            }
             Ok(grant) => self.fetch(&keys, grant, sink, going, None).await,
             Err(trouble) => {
-                if matches!(trouble, Trouble::Refused(_)) {
+                // Any other answer may hide a claim that was granted.
+                if trouble.is_final() {
                     going.kept.remove();
                 }
                 Err(trouble.into())
@@ -131,7 +141,7 @@ impl Offer {
     }
 
     /// Everything that can be known and asked before it is claimed.
-    async fn ready(&self, asked: &asked::Receive, claim: &Token) -> Result<(Keys, Sink, State)> {
+    async fn ready(&self, asked: &asked::Receive, claim: &Token) -> Result<(Keys, Peeked, Sink, State)> {
         let (keys, peeked, manifest) = self.look(asked).await?;
         suits(asked, &manifest)?;
         if !asked.yes {
@@ -142,12 +152,13 @@ impl Offer {
             Sink::Files(parts) => {
                 parts.places().fits(0)?;
                 parts.try_out()?;
-                questions::may_replace(parts.places()).await?
+                questions::may_replace(parts.places(), &[]).await?
             }
-            _ => false,
+            _ => Vec::new(),
         };
         let (claim, password, target) = (claim.to_string(), peeked.password, sink.target()?);
-        Ok((keys, sink, State { claim, password, target, over, boot: boot(), synced: 0, whole: None }))
+        let state = State { claim, password, target, over, boot: boot(), synced: 0, whole: None };
+        Ok((keys, peeked, sink, state))
     }
 
     /// What is there, without taking it.
@@ -200,14 +211,11 @@ impl Offer {
         let path = format!("/api/v1/shares/{}", self.id);
         let ask = async || {
             let request = self.server.request(Method::GET, &path);
-            let answer = self
-                .server
-                .ask(match keys {
-                    Some(keys) => request.bearer_auth(URL_SAFE_NO_PAD.encode(keys.proof.0)),
-                    None => request,
-                })
-                .await?;
-            answer.json().await.map_err(|error| self.server.unreachable(&error))
+            let request = match keys {
+                Some(keys) => request.bearer_auth(URL_SAFE_NO_PAD.encode(keys.proof.0)),
+                None => request,
+            };
+            self.server.json(request).await
         };
         refused(Backoff::first(), ask).await
     }
@@ -215,10 +223,7 @@ impl Offer {
     async fn claim(&self, keys: &Keys, claim: &Token) -> Result<std::result::Result<Grant, Trouble>> {
         let path = format!("/api/v1/shares/{}/claims", self.id);
         let body = json!({ "proof": URL_SAFE_NO_PAD.encode(keys.proof.0), "claim": claim.to_string() });
-        let ask = async || {
-            let answer = self.server.ask(self.server.request(Method::POST, &path).json(&body)).await?;
-            answer.json().await.map_err(|error| self.server.unreachable(&error))
-        };
+        let ask = async || self.server.json(self.server.request(Method::POST, &path).json(&body)).await;
         // A lost answer may be a granted claim: it is asked for again, by the same token.
         refused(Backoff::within(FAREWELL), ask).await
     }
@@ -293,7 +298,7 @@ impl Offer {
                     let whole = parts.imprint()?.map(|imprint| Whole { grant, imprint });
                     going.note(|state| state.whole = whole);
                 }
-                parts.rename(going.state.over)?;
+                parts.rename(&going.state.over)?;
                 parts.places().paths().try_for_each(terminal::print)
             }
             Sink::Text(text) => questions::show(&text),

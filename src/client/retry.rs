@@ -58,7 +58,7 @@ impl Backoff {
         }
         self.failures += 1;
         if let Trouble::Refused(Problem { retry_after: Some(after), .. }) = trouble {
-            return if *after <= patience { Ok(*after) } else { Err(trouble.clone().into()) };
+            return if *after <= patience { Ok((*after).max(SHORTEST)) } else { Err(trouble.clone().into()) };
         }
         let ceiling = SHORTEST.saturating_mul(1 << self.failures.min(10)).min(LONGEST);
         let share = f64::from(u16::from_ne_bytes(random())) / f64::from(u16::MAX);

@@ -44,9 +44,16 @@ pub(super) async fn run(asked: asked::Send) -> Result<()> {
     let note = asked.note.clone().unwrap_or_default();
     let order = Order { payload, note, password, expires_in, downloads, limits };
     let (share, kept) = deliver(&server, &order).await?;
-    announce(&server, &share, &asked).await?;
+    let link = announce(&server, &share, asked.json, asked.downloads).await?;
+    // Whoever sends the same again has another share.
     kept.into_iter().for_each(Kept::remove);
     stopped::says("stopped waiting; the share stays: onetimeshare receipt --follow shows what becomes of it");
+    if asked.qr {
+        say(terminal::qr(&link)?);
+    }
+    if asked.copy {
+        say(terminal::copy(&link));
+    }
     if asked.wait { receipt::arrives(&server, &share.id, &share.owner).await } else { Ok(()) }
 }
 
@@ -98,35 +105,27 @@ fn read_text() -> Result<Bytes> {
     is_text.then(|| text.into()).ok_or_else(not)
 }
 
-/// Says where the share is.
-async fn announce(server: &Server, share: &Share, asked: &asked::Send) -> Result<()> {
+/// Says where the share is; gives its link.
+async fn announce(server: &Server, share: &Share, as_json: bool, downloads: u32) -> Result<String> {
     let Share { id, secret, owner } = share;
     let origin = &server.origin;
     let (link, receipt) = (format!("{origin}/s/{id}#{secret}"), format!("{origin}/r/{id}#{owner}"));
-    if asked.json {
+    if as_json {
         #[derive(Deserialize)]
         struct Peeked {
             expires_at: String,
         }
-        let peek = async || {
-            let answer = server.ask(server.request(reqwest::Method::GET, &format!("/api/v1/shares/{id}"))).await?;
-            answer.json::<Peeked>().await.map_err(|error| server.unreachable(&error))
-        };
+        let path = format!("/api/v1/shares/{id}");
+        let peek = async || server.json::<Peeked>(server.request(reqwest::Method::GET, &path)).await;
         // Somebody may have been quick, or the network gone: the links are worth more than the time.
         let expires_at = Backoff::first().insist(peek, |_, _| {}).await.ok().map(|peeked| peeked.expires_at);
         terminal::print(json!({
             "id": id.to_string(), "link": link, "plain_link": format!("{origin}/s/{id}/{secret}"), "receipt": receipt,
-            "owner_token": owner.to_string(), "expires_at": expires_at, "downloads": asked.downloads,
+            "owner_token": owner.to_string(), "expires_at": expires_at, "downloads": downloads,
         }))?;
     } else {
         terminal::print(&link)?;
         say(format_args!("Receipt, for you alone: {receipt}"));
     }
-    if asked.qr {
-        say(terminal::qr(&link)?);
-    }
-    if asked.copy {
-        say(terminal::copy(&link));
-    }
-    Ok(())
+    Ok(link)
 }

@@ -228,7 +228,7 @@ impl Files {
     /// Goes to an offset of all their bytes.
     pub(super) fn seek(&mut self, mut offset: u64) -> Result<()> {
         (self.index, self.open) = (0, None);
-        while self.index < self.found.len() && offset >= self.found[self.index].stamp.size {
+        while offset > 0 && self.index < self.found.len() && offset >= self.found[self.index].stamp.size {
             offset -= self.found[self.index].stamp.size;
             self.index += 1;
         }
@@ -242,8 +242,11 @@ impl Files {
             let (path, stamp) = (&found.path(), &found.stamp);
             let failed = |error: io::Error| Failure::disk(path, &error);
             if self.at == stamp.size {
-                if let Some(file) = self.open.take() {
-                    unchanged(path, &file, stamp)?;
+                // One that is empty is opened here: some say so, and are not.
+                let mut file = self.open.take().map_or_else(|| open(path), Ok).map_err(failed)?;
+                unchanged(path, &file, stamp)?;
+                if stamp.size == 0 && file.read(&mut [0]).map_err(failed)? > 0 {
+                    return Err(endless(path));
                 }
                 (self.index, self.at) = (self.index + 1, 0);
                 continue;
@@ -273,6 +276,12 @@ impl Files {
 fn unchanged(path: &Path, file: &File, stamp: &Stamp) -> Result<()> {
     let metadata = file.metadata().map_err(|error| Failure::disk(path, &error))?;
     if metadata.is_file() && Stamp::of(&metadata) == *stamp { Ok(()) } else { Err(changed(path)) }
+}
+
+/// Of a file that has bytes but no size, as in /proc.
+fn endless(path: &Path) -> Failure {
+    let path = path.display();
+    Failure::usage(format_args!("{path} does not say how long it is: cat {path} | onetimeshare send -"))
 }
 
 fn changed(path: &Path) -> Failure {

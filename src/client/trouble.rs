@@ -24,6 +24,11 @@ impl Trouble {
         Self::Refused(Problem { status: 403, code: Some("wrong_proof".into()), ..Problem::default() })
     }
 
+    /// Whether it is the server's own word, and no other will come.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self, Self::Refused(Problem { status: 400..500, code: Some(_), .. })) && !self.passes(0)
+    }
+
     /// Whether the same request may succeed later.
     pub(super) fn passes(&self, failures: u32) -> bool {
         match self {

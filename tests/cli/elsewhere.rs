@@ -56,6 +56,38 @@ impl Blocked {
     }
 }
 
+/// Receives a share of 100 MiB into `folder` until so many bytes came, and is killed.
+fn killed_after(user: &User, relay: &Relay, sent: &Sent, folder: &str, bytes: u64) {
+    let stop = relay.received() + bytes;
+    relay.down_to(stop);
+    let mut receiving = user.start(&["receive", "--yes", "-o", folder, &sent.link]);
+    relay.until_received(stop - 16 * 1024);
+    receiving.kill().unwrap();
+    receiving.wait().unwrap();
+    relay.open();
+}
+
+#[test]
+fn what_a_power_cut_took_in_one_folder_is_not_believed_after_another() {
+    let server = Server::start(Store::Embedded);
+    let relay = Relay::before(server.address);
+    let user = User::new(&relay.origin());
+    let content = bytes(100 << 20);
+    user.file("a.bin", &content);
+    let sent = user.send(&["a.bin"]);
+    killed_after(&user, &relay, &sent, "one", 5 << 20);
+    // The power was cut: what came is noise, and this is another start of the machine.
+    let kept = fs::read_to_string(&user.kept()[0]).unwrap();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    fs::write(&user.kept()[0], kept.replace(boot.trim(), "another")).unwrap();
+    let part = user.listed("one").pop().unwrap();
+    let length = fs::metadata(user.at("one").join(&part)).unwrap().len();
+    fs::write(user.at("one").join(&part), vec![0; length as usize]).unwrap();
+    killed_after(&user, &relay, &sent, "two", 66 << 20);
+    ended(&user.run(&["receive", "--yes", "-o", "one", &sent.link]), 0);
+    user.assert_has("one/a.bin", &content);
+}
+
 #[test]
 fn what_is_whole_in_one_folder_is_fetched_again_into_another() {
     let share = Blocked::new();

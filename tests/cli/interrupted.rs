@@ -117,6 +117,73 @@ fn a_recipient_who_goes_on_with_a_wrong_password_may_try_again() {
     assert_eq!(receipt(&user, &sent)["claims"].as_array().unwrap().len(), 1);
 }
 
+/// A recipient of `a.bin` and `b.bin`, of 1 and 19 MiB, who was killed after 8 MiB.
+fn killed_recipient(user: &User, relay: &Relay) -> Sent {
+    user.file("a.bin", &bytes(MIB));
+    user.file("b.bin", &bytes(19 * MIB));
+    let sent = user.send(&["a.bin", "b.bin"]);
+    let stop = relay.received() + 8 * MIB as u64;
+    relay.down_to(stop);
+    let receiving = user.start(&["receive", "--yes", "-o", "in", &sent.link]);
+    relay.until_received(stop - 16 * 1024);
+    killed(receiving);
+    relay.open();
+    sent
+}
+
+#[test]
+fn a_part_that_somebody_added_to_is_fetched_again() {
+    let server = Server::start(Store::Embedded);
+    let relay = Relay::before(server.address);
+    let user = User::new(&relay.origin());
+    let sent = killed_recipient(&user, &relay);
+    let first = user.listed("in").into_iter().find(|name| name.starts_with("a.bin.")).unwrap();
+    fs::OpenOptions::new().append(true).open(user.at("in").join(first)).unwrap().write_all(b"more").unwrap();
+    ended(&user.receive(&sent.link), 0);
+    user.assert_has("in/a.bin", &bytes(MIB));
+    user.assert_has("in/b.bin", &bytes(19 * MIB));
+}
+
+#[test]
+fn what_was_kept_second_or_half_is_found() {
+    let server = Server::start(Store::Embedded);
+    let relay = Relay::before(server.address);
+    let user = User::new(&relay.origin());
+    let sent = killed_recipient(&user, &relay);
+    // The first of two at once is gone by now, and a disk that was full took half a line.
+    let kept = user.kept().pop().unwrap();
+    fs::rename(&kept, kept.with_extension("1")).unwrap();
+    fs::OpenOptions::new().append(true).open(kept.with_extension("1")).unwrap().write_all(b"{\"claim\":\n").unwrap();
+    let said = ended(&user.receive(&sent.link), 0);
+    assert!(said.contains("going on at"), "{said}");
+    user.assert_has("in/b.bin", &bytes(19 * MIB));
+    assert!(user.kept().is_empty());
+}
+
+#[test]
+fn what_came_meanwhile_is_not_replaced_although_something_else_may_be() {
+    let server = Server::start(Store::Embedded);
+    let relay = Relay::before(server.address);
+    let user = User::new(&relay.origin());
+    user.file("a.bin", &bytes(MIB));
+    user.file("b.bin", &bytes(19 * MIB));
+    let sent = user.send(&["a.bin", "b.bin"]);
+    user.file("in/a.bin", b"old");
+    let stop = relay.received() + 8 * MIB as u64;
+    relay.down_to(stop);
+    let answers = [("Overwrite it? [y/N] ", "y\n")];
+    let receiving = user.at_terminal(&answers, &["receive", "--yes", "-o", "in", &sent.link]).spawn().unwrap();
+    relay.until_received(stop - 16 * 1024);
+    user.file("in/b.bin", b"mine");
+    relay.open();
+    ended(&receiving.wait_with_output().unwrap(), 1);
+    user.assert_has("in/b.bin", b"mine");
+    user.assert_has("in/a.bin", &bytes(MIB));
+    fs::remove_file(user.at("in/b.bin")).unwrap();
+    ended(&user.receive(&sent.link), 0);
+    user.assert_has("in/b.bin", &bytes(19 * MIB));
+}
+
 #[test]
 fn a_network_that_cuts_every_connection_is_outlasted() {
     let server = Server::start(Store::Embedded);
