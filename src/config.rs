@@ -59,7 +59,7 @@ pub struct Config {
     /// Password of the Sentinels themselves
     #[arg(long, env, hide_env_values = true)]
     pub redis_sentinel_password: Option<String>,
-    /// Replicas that must have a share, a claim or a revocation before it is acknowledged: a number, or "all" of --redis-replicas
+    /// Replicas that must have a share, a claim, its finish or a revocation before it is acknowledged: a number, or "all" of --redis-replicas
     #[arg(long, env, default_value = "0", value_parser = acks)]
     pub redis_min_acks: Acks,
     /// Replicas that the master is configured to have

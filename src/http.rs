@@ -1,6 +1,6 @@
 //! HTTP: the route table and the layers around it.
 //!
-//! A handler parses, calls the store and maps the answer; status codes are chosen in `error` alone. Nothing below this room
+//! A handler parses, calls the store and maps the answer; the status of an error is chosen in `error` alone. Nothing below this room
 //! knows of it.
 
 mod around;

@@ -1,4 +1,4 @@
-//! What went wrong, as a client learns it: the only place that chooses status codes.
+//! What went wrong, as a client learns it: the only place that chooses an error's status.
 
 use std::time::Duration;
 
