@@ -167,7 +167,10 @@ pub(super) async fn patch(
     let (window_ends_at, checksum) = (upload.window_ends_at, Checksum::of(&headers)?);
     let offset = match upload.expires_at {
         // A repeat of the last, empty by now: the bytes may already be gone.
-        Some(_) => upload.offset,
+        Some(_) => {
+            axum::body::to_bytes(body, 0).await.map_err(|_| store::Error::TooLarge)?;
+            upload.offset
+        }
         None => receive(&app, Turn { id, token, upload, created: false }, checksum, body).await?,
     };
     Ok(tus(StatusCode::NO_CONTENT, [("upload-offset", offset.into()), ("upload-expires", http_date(window_ends_at)?)]))

@@ -354,6 +354,10 @@ on_both_stores! {
         let upload = Upload::publish(&server, &sealed, 1);
         assert_eq!(upload.offset(&server), sealed.run().len());
         tus(server.delete(&upload.location)).send().is(409);
+        upload.patch(&server, sealed.run().len(), b"").send().is(204);
+        let mut more = upload.patching(&server, sealed.run().len()).begin("Transfer-Encoding: chunked");
+        more.push(b"1\r\nx\r\n0\r\n\r\n").unwrap();
+        more.answer().unwrap().is(413);
         let address = upload.claimed(&server, &sealed);
         server.delete(&address).send().is(204);
         assert_eq!(upload.offset(&server), sealed.run().len(), "it answers until Upload-Expires");
