@@ -161,13 +161,14 @@ async function withdraw(owner) {
     await revoke(id, owner);
     // A share that was taken before has the state of what was taken.
     revokedAt = Date.now();
-    heard(await receiptOf(id, owner));
-    focus(byId("state"));
   } catch (error) {
     confirmRevoking(false);
     const isLate = error instanceof ApiError && error.code === "claimed";
     const said = byId(isLate ? "late" : "revoke-failed");
     said.hidden = false;
-    focus(said);
+    return focus(said);
   }
+  // Where it can't be asked for now, the stream tells it.
+  await receiptOf(id, owner).then(heard, () => {});
+  focus(byId("state"));
 }

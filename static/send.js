@@ -5,6 +5,7 @@ import { acceptDrops } from "./lib/drops.js";
 import { choose, ofBlob, ofClipboard, ofInput } from "./lib/files.js";
 import { visible } from "./lib/names.js";
 import { all, forget, get } from "./lib/remember.js";
+import { showResult } from "./lib/result.js";
 import { watch } from "./lib/sending.js";
 import { contentsOf, namesOf } from "./lib/share.js";
 import { recall, remember, settle, terms } from "./lib/terms.js";
@@ -183,11 +184,8 @@ async function run(what, password, begin) {
   form.hidden = true;
   byId("remark").textContent = "";
   byId("unfinished-place").hidden = true;
-  // What comes after is fetched while there is a connection to send by.
-  const result = import("./lib/result.js");
-  result.catch(() => {});
   const { phase, share } = await watch(/** @type {HTMLElement} */ (form.parentElement), what, begin);
-  if (share) return finished(await result.catch(() => import("./lib/result.js")), share, password);
+  if (share) return finished(share, password);
   form.hidden = byId("unfinished-place").hidden = false;
   if (phase === "cancelled") byId("remark").textContent = t("send.cancelled");
   await waiting();
@@ -195,11 +193,10 @@ async function run(what, password, begin) {
 }
 
 /**
- * @param {typeof import("./lib/result.js")} result
  * @param {import("./lib/remember.js").ShareRecord} share
  * @param {string} password
  */
-function finished({ showResult }, share, password) {
+function finished(share, password) {
   byId("start").hidden = true;
   document.body.dataset.view = "result";
   showResult(byId("result-place"), share, password, another);

@@ -9,7 +9,7 @@ use std::sync::{LazyLock, OnceLock};
 
 use axum::extract::Path;
 use axum::http::{HeaderMap, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Redirect, Response};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -127,9 +127,13 @@ pub(super) async fn asset(
     Path((version, path)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
-    // An older page may still ask by an older version: it gets today's, and asks again.
-    let current = prefix().ends_with(&format!("/{version}"));
-    answer(&path, &headers, if current { FOREVER } else { "no-cache" })
+    if prefix().ends_with(&format!("/{version}")) {
+        return answer(&path, &headers, FOREVER);
+    }
+    // A page of before asks for what it did not need so far, and has old modules in its cache: today's worker is led to today's.
+    let known = ASSETS.files.contains_key(&path);
+    let today = || ([(header::CACHE_CONTROL, "no-cache")], Redirect::temporary(&format!("{}/{path}", prefix())));
+    known.then(|| today().into_response()).ok_or(Error::NotFound)
 }
 
 /// `GET /sw.js`: at the root, because it may look after what lies below its own address only.

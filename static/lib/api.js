@@ -80,9 +80,24 @@ function refused(status, body, headers) {
   } catch {
     // None of ours, or of a HEAD.
   }
-  problem ??= {};
-  const foreign = problem.code === undefined && headers.get("tus-resumable") === null;
-  return new ApiError(status, problem, seconds(headers.get("retry-after")), foreign);
+  const ours = headers.get("content-type")?.startsWith("application/problem+json") && typeof problem?.code === "string";
+  const foreign = !ours && headers.get("tus-resumable") === null;
+  return new ApiError(status, ours ? problem : {}, seconds(headers.get("retry-after")), foreign);
+}
+
+/**
+ * What an answer says, which may break off like any other, or be somebody else's.
+ *
+ * @param {Response} answer
+ * @param {AbortSignal} [signal]
+ */
+async function said(answer, signal) {
+  try {
+    return await answer.json();
+  } catch (cause) {
+    signal?.throwIfAborted();
+    throw new Unreachable("no whole answer", { cause });
+  }
 }
 
 /** @param {string | null} retryAfter */
@@ -99,7 +114,7 @@ const seconds = (retryAfter) => (retryAfter && /^\d+$/.test(retryAfter) ? Number
  */
 
 /** @returns {Promise<Config>} */
-export const config = async () => (await call("GET", "/api/v1/config")).json();
+export const config = async () => said(await call("GET", "/api/v1/config"));
 
 const TUS = { "tus-resumable": "1.0.0" };
 
@@ -127,9 +142,9 @@ export async function createUpload({ length, manifest, verifier, password, expir
   const metadata = pairs.map(([key, value]) => `${key} ${btoa(String(value))}`).join(",");
   const headers = { ...TUS, "upload-length": String(length), "upload-metadata": metadata };
   const answer = await call("POST", "/api/v1/uploads", { headers, signal });
-  const said = (/** @type {string} */ name) => answer.headers.get(name) ?? stranger();
-  const location = new URL(said("location"), self.location.origin).pathname;
-  return { location, id: said("share-id"), owner: said("owner-token"), expiresAt: here(said("upload-expires"), answer) };
+  const header = (/** @type {string} */ name) => answer.headers.get(name) ?? stranger();
+  const location = new URL(header("location"), self.location.origin).pathname;
+  return { location, id: header("share-id"), owner: header("owner-token"), expiresAt: here(header("upload-expires"), answer) };
 }
 
 /**
@@ -152,8 +167,15 @@ function here(moment, answer) {
 export async function uploadOffset(location, signal) {
   // A HEAD that fails has no body that says why.
   const answer = await call("HEAD", location, { headers: TUS, signal });
-  return Number(answer.headers.get("upload-offset") ?? stranger());
+  return offsetIn(answer.headers.get("upload-offset")) ?? stranger();
 }
+
+/**
+ * An offset; null where it is none.
+ *
+ * @param {string | null} header
+ */
+const offsetIn = (header) => (header && /^\d+$/.test(header) && Number.isSafeInteger(Number(header)) ? Number(header) : null);
 
 /**
  * Sends the bytes that follow `offset`. Where it fails, the server may have some of them: ask with `uploadOffset`.
@@ -174,9 +196,9 @@ export function appendUpload(location, offset, bytes, { signal, progress } = {})
     request.onload = () => {
       const header = (/** @type {string} */ name) => request.getResponseHeader(name);
       if (request.status >= 300) return reject(refused(request.status, request.responseText, { get: header }));
-      const reached = header("upload-offset");
+      const reached = offsetIn(header("upload-offset"));
       if (reached === null) reject(new Unreachable("an answer of somebody else"));
-      else resolve(Number(reached));
+      else resolve(reached);
     };
     request.onerror = () => reject(new Unreachable("no answer"));
     request.onabort = () => reject(signal?.reason);
@@ -221,7 +243,7 @@ export async function abandonUpload({ location, id, owner }) {
  * @param {string} [proof] base64url
  * @returns {Promise<Peek>}
  */
-export const peek = async (id, proof) => (await call("GET", `/api/v1/shares/${id}`, { bearer: proof })).json();
+export const peek = async (id, proof) => said(await call("GET", `/api/v1/shares/${id}`, { bearer: proof }));
 
 /**
  * Claims. Safe to repeat with the same claim token: it is the same claim.
@@ -234,7 +256,7 @@ export const peek = async (id, proof) => (await call("GET", `/api/v1/shares/${id
  */
 export async function claim(id, proof, claim, signal) {
   const answer = await call("POST", `/api/v1/shares/${id}/claims`, { json: { proof, claim }, signal });
-  const { size, manifest, lease_expires_at: lease } = await answer.json();
+  const { size, manifest, lease_expires_at: lease } = await said(answer, signal);
   return { size, manifest, leaseExpiresAt: here(lease, answer) };
 }
 
@@ -291,7 +313,7 @@ export const revoke = (id, owner) => call("DELETE", `/api/v1/shares/${id}`, { be
  * @param {string} owner
  * @returns {Promise<Receipt>}
  */
-export const receipt = async (id, owner) => (await call("GET", `/api/v1/receipts/${id}`, { bearer: owner })).json();
+export const receipt = async (id, owner) => said(await call("GET", `/api/v1/receipts/${id}`, { bearer: owner }));
 
 /**
  * The receipt, and again whenever it changes, until the stream breaks or ends.

@@ -223,7 +223,8 @@ export async function tidy() {
   for (const record of await remember.all("claims")) {
     await navigator.locks.request(`receive:${record.id}`, { ifAvailable: true }, async (lock) => {
       const ended = record.finishedAt ?? record.leaseExpiresAt;
-      if (!lock || Date.now() - ended < DAY) return;
+      // What an older page wrote may lack the time: it stays.
+      if (!lock || !(Date.now() - ended >= DAY)) return;
       await unstage(record.id);
       await remember.forget("claims", record.id);
     });

@@ -57,6 +57,7 @@ class Job {
   /** @type {{ ends: Promise<void>, end: () => void } | null} */
   #pause = null;
   #running = Promise.resolve();
+  #runs = false;
   /** @type {Transfer | null} */
   #transfer = null;
   /** Plain bytes verified and written, and those of them that are noted. */
@@ -74,11 +75,14 @@ class Job {
     this.total = plainLength(start.size) ?? 0;
   }
 
-  /** Goes on until it is finished, or can't. */
-  run() {
+  /** Goes on until it is finished, or can't; told twice, once. @param {Start} start */
+  run(start) {
+    if (this.#runs) return;
+    this.#runs = true;
+    this.start = start;
     this.#stop = new AbortController();
     const work = locked(`receive:${this.start.id}`, this.#stop.signal, () => this.#work());
-    this.#running = work.catch((error) => this.#failed(error));
+    this.#running = work.catch((error) => this.#failed(error)).finally(() => (this.#runs = false));
   }
 
   pause() {
@@ -167,13 +171,16 @@ class Job {
    *
    * @param {ClaimRecord} record
    */
-  async #open({ claim, progress }) {
+  async #open(record) {
     if (this.#transfer) return this.#transfer;
+    const { claim, progress } = record;
     const { id, keys, size, manifest } = this.start;
     const sink = sinkFor({ ...this.start, name: id }, page);
     const whole = new Whole(manifest, this.total, sink.seeks);
     const content = new Content(contentOf(id, claim), size, keys.content, (plain) => this.#land(plain));
     const there = await sink.open(whole.length);
+    // The file that it speaks of is gone: it is not true of the next one.
+    if (progress && !there) await this.#keep({ ...record, progress: undefined });
     if (there && progress) {
       whole.goOn(progress.record, progress.crcs);
       await content.begin(progress.record, progress.salt);
@@ -218,10 +225,11 @@ class Job {
     this.#rate.reset();
     this.#tell("paused");
     const until = performance.now() + PAUSE;
+    const often = Math.min(SIGN, (this.#record?.lease || SIGN) / 3);
     const timer = setInterval(() => {
       if (!this.#granted || performance.now() > until) return;
       fetch(this.#granted, { headers: { range: "bytes=0-0" }, cache: "no-store" }).catch(() => {});
-    }, SIGN);
+    }, often);
     await ends;
     clearInterval(timer);
     this.#stop.signal.throwIfAborted();
@@ -251,7 +259,8 @@ class Job {
     await this.#noting;
     const { sink, whole, content } = this.#transfer ?? {};
     const salt = content?.salt;
-    if (!sink?.lasts || !whole || !salt || whole.offset === this.#noted) return;
+    // The last record has no beginning to go on from.
+    if (!sink?.lasts || !whole || !salt || whole.offset === this.#noted || whole.offset === this.total) return;
     const progress = { salt, record: Math.floor(whole.offset / PLAIN), crcs: [...whole.crcs] };
     this.#noted = whole.offset;
     await sink.flush();
@@ -394,8 +403,7 @@ let job;
 self.onmessage = async ({ data }) => {
   if (data.start) {
     job ??= new Job(data.start);
-    job.start = data.start;
-    job.run();
+    job.run(data.start);
   } else if (data.pause) job.pause();
   else if (data.resume) job.resume();
   else if (data.wake) data.changed ? suspect() : wake();

@@ -59,7 +59,7 @@ export function passes(error, failures = 0) {
   if (error instanceof Unreachable) return true;
   if (!(error instanceof ApiError)) return false;
   const { status } = error;
-  if (status === 429) return error.retryAfter !== null;
+  if (status === 429) return error.foreign || error.retryAfter !== null;
   if ([408, 423, 425].includes(status)) return true;
   if (status > 501 && ![505, 507, 511].includes(status)) return true;
   return (status === 500 || error.foreign) && failures < TRIES;

@@ -48,6 +48,11 @@ export class Notes {
     return this.#notes.has(offset);
   }
 
+  /** Whether anything may have left. */
+  get any() {
+    return this.#notes.size > 0;
+  }
+
   /**
    * Resolves when the part may leave.
    *

@@ -406,8 +406,10 @@ export async function openManifest(key, bytes, content) {
     throw new ManifestError("not_a_manifest", "no JSON");
   }
   checkManifest(manifest);
+  const { files } = manifest;
+  // Some writers say null for none.
+  for (const file of files) file.crc32 ??= undefined;
   if (content !== undefined) {
-    const { files } = manifest;
     files[0].size ??= content;
     if (files.reduce((sum, file) => sum + Number(file.size), 0) !== content) throw new ManifestError("wrong_length", "the sizes do not add up");
   }

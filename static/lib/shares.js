@@ -114,7 +114,7 @@ class Row {
       if (state !== this.#share.state) await put("shares", (this.#share = { ...this.#share, state }));
     } catch (error) {
       // Any other failure passes: the state as last seen stays.
-      this.#over = error instanceof api.ApiError && error.status === 404;
+      this.#over = error instanceof api.ApiError && !error.foreign && error.status === 404;
     }
     this.#show();
   }

@@ -140,10 +140,10 @@ export class Sending {
   async #send() {
     const { length, part } = this.#upload;
     let index = Math.floor(this.#offset / part);
-    if (this.#offset > 0 && !this.#notes.has(index * part)) {
+    if ((this.#offset > 0 || this.#notes.any) && !this.#notes.has(index * part)) {
       // Nothing of this part has left, but the record that it begins in has begun to, with the part before.
       index -= 1;
-      if (this.#offset % part !== 0 || !this.#notes.has(index * part)) throw new Anew("sent, and not noted");
+      if (index < 0 || this.#offset % part !== 0 || !this.#notes.has(index * part)) throw new Anew("sent, and not noted");
     }
     const ahead = new Ahead(await this.#parts(), this.#notes, index);
     try {

@@ -56,7 +56,7 @@ async function row(record, goOn, changed) {
       if (reached === record.length) offerGoOn(element, record, goOn);
     },
     (error) => {
-      if (error instanceof api.ApiError && (error.status === 404 || error.status === 410)) tooLate(element);
+      if (api.hasEnded(error)) tooLate(element);
     },
   );
   return element;
@@ -77,6 +77,7 @@ function tooLate(element) {
   part(element, "how").textContent = t("send.unfinished.gone");
   part(element, "on").hidden = true;
   delete element.dataset.drop;
+  element.ondrop = null;
 }
 
 /**
@@ -168,6 +169,8 @@ async function allowed({ handles }) {
 
 /** @param {UploadRecord} record */
 async function discard(record) {
+  // Another tab may have brought it to its end: it is a share then, which nobody means.
+  if (!(await get("uploads", record.id).catch(() => record))) return;
   await forgetUpload(record.id);
   // Out of reach it ends by itself, when its window does.
   await api.abandonUpload(record).catch(() => {});

@@ -245,13 +245,13 @@ async function reopened({ manifest, kept, handles }) {
  */
 export async function unfinished(released) {
   try {
-    const [records, parts, shares] = await Promise.all([
-      remember.all("uploads"),
-      remember.all("parts"),
-      remember.all("shares"),
-    ]);
+    // Another tab notes an upload before its parts, and its share before it forgets it.
+    const parts = await remember.all("parts");
+    const records = await remember.all("uploads");
+    const shares = await remember.all("shares");
     const done = new Set(shares.map(({ id }) => id));
-    const alive = records.filter(({ id, expiresAt }) => expiresAt > Date.now() && !done.has(id));
+    // What an older page wrote may lack the time: it stays.
+    const alive = records.filter(({ id, expiresAt }) => !(expiresAt <= Date.now()) && !done.has(id));
     const known = new Set(alive.map(({ id }) => id));
     const dead = [...records, ...parts].filter(({ id }) => !known.has(id));
     await Promise.all(dead.map(({ id }) => remember.forgetUpload(id)));

@@ -290,6 +290,9 @@ function lock(id) {
   });
 }
 
+/** Whether something that stands before the server refused: what is there may still go on. @param {unknown} error */
+const isForeign = (error) => error instanceof ApiError && error.foreign;
+
 /** @param {() => Promise<ShareRecord>} work */
 async function run(work) {
   try {
@@ -300,7 +303,7 @@ async function run(work) {
       await giveUp();
       tell("cancelled", 0);
     } else {
-      const { file, keeps } = error instanceof Failure ? error : {};
+      const { file, keeps } = error instanceof Failure ? error : { file: undefined, keeps: isForeign(error) };
       const code = codeOf(error instanceof Anew && error.cause ? error.cause : error);
       if (code === "internal") console.error(error);
       tell("failed", 0, { problem: { code, ...(file && { name: file }) } });

@@ -1,9 +1,15 @@
 // The one file that a download becomes: its only file, or a zip of several. Pure.
 
-import { CorruptError, PLAIN } from "./seal.js";
+import { PLAIN } from "./seal.js";
 import { crc32, layout } from "./zip.js";
 
 /** @typedef {{ at: number, bytes: Uint8Array<ArrayBuffer> }} Piece bytes, and where they stand in the file */
+
+/** A file is not what its sender's manifest says, however often it is fetched. */
+export class SumError extends Error {
+  name = "SumError";
+  code = "corrupt";
+}
 
 /** Takes the plain content in order, says where it goes, and checks the sums that the manifest has. */
 export class Whole {
@@ -113,7 +119,7 @@ export class Whole {
     this.#taken = Number(this.#taken) + bytes.length;
     if (entry || file.crc32 !== undefined) this.crcs[index] = crc32(bytes, this.crcs[index]);
     if (this.#taken < file.size) return [];
-    if (file.crc32 !== undefined && file.crc32 !== this.crcs[index]) throw new CorruptError("not the sum in the manifest");
+    if (file.crc32 !== undefined && file.crc32 !== this.crcs[index]) throw new SumError("not the sum in the manifest");
     this.#index += 1;
     this.#taken = null;
     if (!entry) return [];

@@ -19,6 +19,7 @@ describe("network.js", () => {
       assert.ok(!passes(error, 8));
     }
     assert.ok(passes(foreign(502), 1000));
+    assert.ok(passes(foreign(429), 1000), "a proxy's, which says nothing of when");
   });
 
   it("names a failure by the server's word, and a proxy's by none of ours", () => {

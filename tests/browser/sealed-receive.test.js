@@ -140,6 +140,22 @@ onStore("embedded", "the page behind a link", (test) => {
     assert.ok(asked.length > 10 && !asked.some((request) => request.includes(secret)), "the secret was sent");
   });
 
+  test("asks again where the answer breaks off, or is somebody else's", async ({ server, openModern }) => {
+    const share = await sealed(server, file(randomBytes(10)));
+    const page = await openModern();
+    let answers = ['{"size":', "<!doctype html><title>Log in</title>"];
+    await page.route(`**/api/v1/shares/${share.id}`, (route) => {
+      const body = answers.shift();
+      return body === undefined ? route.continue() : route.fulfill({ status: 200, contentType: "application/json", body });
+    });
+    await page.goto(share.link);
+    for (let times = 0; times < 2; times += 1) {
+      await page.getByText("The server can’t be reached just now.").waitFor();
+      await button(page, "Try again now").click();
+    }
+    await button(page, "Download").waitFor();
+  });
+
   test("begins anew with a link that is put into its address", async ({ server, openModern, watch }) => {
     watch.allow(REFUSALS);
     const share = await sent(server, [["a.txt", "a"]]);

@@ -517,7 +517,8 @@ onStore("embedded", "the page that sends", (test) => {
 });
 
 onBothStores("my shares", (test) => {
-  test("tell what became of each, here only", async ({ openModern, server }) => {
+  test("tell what became of each, here only", async ({ openModern, server, watch }) => {
+    watch.allow(/status of 404/);
     const page = await openModern({ permissions: ["clipboard-read", "clipboard-write"] });
     await page.goto(`${server}/`);
     await page.locator("#send[data-ready]").waitFor();
@@ -528,6 +529,11 @@ onBothStores("my shares", (test) => {
     await row.getByRole("button", { name: "Copy the link" }).click();
     assert.equal(await page.evaluate(() => navigator.clipboard.readText()), link);
 
+    // A proxy whose server is away knows nothing of shares.
+    await page.route("**/api/v1/receipts/**", (route) => route.fulfill({ status: 404, contentType: "text/plain", body: "none" }));
+    const [refused] = await Promise.all([page.waitForResponse("**/api/v1/receipts/**"), lookAgain(page)]);
+    assert.equal(refused.status(), 404);
+    await page.unroute("**/api/v1/receipts/**");
     await take(await openModern(), link);
     await lookAgain(page);
     await row.filter({ hasText: "Arrived" }).waitFor();
