@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -35,6 +36,8 @@ const FLOOR: u64 = 1 << 30;
 /// The folder of all blobs.
 pub struct Files {
     folder: PathBuf,
+    /// Set once a sync failed: nobody knows then what is on the disk, and only a restart may go on.
+    lost: Arc<AtomicBool>,
 }
 
 impl Files {
@@ -47,7 +50,12 @@ impl Files {
         fs::create_dir_all(&folder).with_context(|| format!("can't make the folder {}", folder.display()))?;
         let writable = rustix::fs::access(&folder, rustix::fs::Access::WRITE_OK);
         writable.with_context(|| format!("can't write in the folder {}", folder.display()))?;
-        Ok(Self { folder })
+        Ok(Self { folder, lost: Arc::default() })
+    }
+
+    fn is_sound(&self) -> Result<()> {
+        let lost = || Error::Unavailable("a sync failed: nothing is written until the server is restarted".to_owned());
+        if self.lost.load(Ordering::Relaxed) { Err(lost()) } else { Ok(()) }
     }
 
     fn path(&self, id: &ShareId) -> PathBuf {
@@ -59,6 +67,7 @@ impl Files {
 #[async_trait]
 impl Blobs for Files {
     async fn write(&self, id: &ShareId, offset: u64, _until: Timestamp) -> Result<Box<dyn Writer>> {
+        self.is_sound()?;
         let path = self.path(id);
         let open = move || {
             if offset == 0 {
@@ -72,8 +81,8 @@ impl Blobs for Files {
         };
         let (file, path) = blocking(open).await?;
         let made = (offset == 0).then_some(path);
-        let file = Arc::new(file);
-        Ok(Box::new(FileWriter { file, at: offset, made, waiting: Vec::new(), pace: Pace::default() }))
+        let (file, lost) = (Arc::new(file), Arc::clone(&self.lost));
+        Ok(Box::new(FileWriter { file, at: offset, made, waiting: Vec::new(), pace: Pace::default(), lost }))
     }
 
     async fn read(&self, id: &ShareId, range: Range<u64>, outlet: Option<Outlet>) -> Result<Pieces> {
@@ -135,6 +144,7 @@ impl Blobs for Files {
     }
 
     async fn ping(&self) -> Result<()> {
+        self.is_sound()?;
         let folder = self.folder.clone();
         let writable = move || Ok(rustix::fs::access(&folder, rustix::fs::Access::WRITE_OK)?);
         blocking(writable).await.map_err(of_folder)
@@ -197,6 +207,8 @@ struct FileWriter {
     /// Few bytes, copied: crumbs would keep whole the buffers that they came in.
     waiting: Vec<u8>,
     pace: Pace,
+    /// That of [`Files`].
+    lost: Arc<AtomicBool>,
 }
 
 impl FileWriter {
@@ -241,7 +253,14 @@ impl Writer for FileWriter {
                 .flat_map(|path| path.ancestors().skip(1).take(2))
                 .try_for_each(|dir| File::open(dir)?.sync_all())
         };
-        blocking(sync).await
+        let synced = blocking(sync).await;
+        if let Err(error) = &synced
+            && *error != Error::Full
+        {
+            tracing::error!(%error, "a sync failed: the store is read-only until the server is restarted");
+            self.lost.store(true, Ordering::Relaxed);
+        }
+        synced
     }
 
     async fn stop(&mut self) {
@@ -308,5 +327,25 @@ fn failure(error: io::Error) -> Error {
         io::ErrorKind::NotFound => Error::Missing,
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::Full,
         _ => Error::Unavailable(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn after_a_sync_that_failed_nothing_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::open(folder.path()).unwrap();
+        let (id, until) = (ShareId::random(), Timestamp(0));
+        files.write(&id, 0, until).await.unwrap().sync().await.unwrap();
+        assert_eq!(files.ping().await, Ok(()));
+        // A device that can't sync stands in for a disk that does not.
+        let file = Arc::new(OpenOptions::new().write(true).open("/dev/null").unwrap());
+        let (lost, pace) = (Arc::clone(&files.lost), Pace::default());
+        assert!(FileWriter { file, at: 0, made: None, waiting: Vec::new(), pace, lost }.sync().await.is_err());
+        assert!(matches!(files.ping().await, Err(Error::Unavailable(_))));
+        assert!(matches!(files.write(&id, 0, until).await.err(), Some(Error::Unavailable(_))));
     }
 }

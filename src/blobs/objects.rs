@@ -23,6 +23,7 @@ use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedLis
 use object_store::path::Path;
 use object_store::{ListResult, ObjectStore, ObjectStoreExt};
 use tokio::sync::Semaphore;
+use tokio_util::task::AbortOnDropHandle;
 
 use self::extent::{Extent, Part, cover};
 use self::writer::ObjectWriter;
@@ -137,7 +138,12 @@ impl Blobs for Objects {
         let (shelf, folder) = (Arc::clone(&self.shelf), self.shelf.folder(id));
         let get = move |part: Part| {
             let (shelf, name) = (Arc::clone(&shelf), part.extent.name(&folder));
-            async move { shelf.get(name, part.within).await }
+            // By itself, so that a bucket's answer is taken in time although the client takes its own.
+            let got = async move { shelf.get(name, part.within).await };
+            async move {
+                let got = AbortOnDropHandle::new(tokio::spawn(got)).await;
+                got.map_err(|error| Error::Unavailable(error.to_string())).flatten()
+            }
         };
         let pieces = parts.into_iter().flat_map(Part::pieces).map(get);
         let mut pieces = Box::pin(stream::iter(pieces).buffered(READS_AHEAD).peekable());

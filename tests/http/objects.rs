@@ -370,6 +370,20 @@ fn a_stalled_reader_holds_little() {
     assert!(grown < 120 * MIB as u64, "{} MiB for 20 of 16 MiB", grown / MIB as u64);
 }
 
+/// A bucket waits for nobody: what it answers is taken while the client takes nothing.
+#[test]
+fn a_reader_that_pauses_gets_the_rest() {
+    let s3 = S3Server::start();
+    let server = Server::with_variables(Store::Embedded, &["--blobs-url", &s3.url()], s3.variables());
+    let sealed = Sealed::new(&bytes(16 * MIB));
+    let upload = Upload::publish(&server, &sealed, 1);
+    let mut live = server.get(&upload.claimed(&server, &sealed)).open().unwrap();
+    let mut content = live.exactly(1000).unwrap();
+    thread::sleep(Duration::from_secs(25));
+    content.extend(live.exactly(sealed.content.len() - 1000).unwrap());
+    sealed.assert_opens(&content);
+}
+
 /// Starts a server that must refuse to, and gives what it said.
 #[track_caller]
 fn refused(url: &str, variables: &[(&str, &str)]) -> String {
