@@ -23,7 +23,7 @@ use onetimeshare::blobs::files::Files;
 use onetimeshare::blobs::redis::RedisBlobs;
 use onetimeshare::blobs::{self, Blobs};
 use onetimeshare::ledger::redis::RedisLedger;
-use onetimeshare::ledger::{Error, Ledger, Remains, Revoker};
+use onetimeshare::ledger::{Error, Ledger, Publish, Remains, Revoker};
 use onetimeshare::redis::{Server, Settings, connect};
 use onetimeshare::share::{Digest, Ended, ShareId, State, Timestamp};
 use onetimeshare::store::{Limits, Store};
@@ -196,6 +196,35 @@ async fn a_full_redis_takes_nothing_new_and_goes_on_with_what_it_has() {
         assert!(emptied.elapsed() < Duration::from_secs(10), "it stays full");
     }
     publishing.claimed(ledger, now).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leases_that_copy_much_take_no_more_than_there_is() {
+    let server = RedisServer::start(&["--maxmemory", "64mb", "--maxmemory-policy", "noeviction"]);
+    let (ledger, _) = stores(&server).await;
+    let (now, sender) = (now(), Sender::new().downloads(100));
+    let manifest = vec![7; 1 << 20].into();
+    ledger.publish(&Publish { manifest, ..sender.publish_whole(now) }, now).await.unwrap();
+    let mut granted = Vec::new();
+    let (claim, refused) = loop {
+        let claim = digest();
+        match sender.claim(&*ledger, claim, now).await {
+            Ok(_) => granted.push(claim),
+            Err(error) => break (claim, error),
+        }
+    };
+    assert!(matches!(refused, Error::Unavailable(_)), "{refused}");
+    assert!((30..56).contains(&granted.len()), "{} were granted", granted.len());
+    assert_eq!(sender.receipt(&*ledger).await.claims.len(), granted.len());
+    // It is there for whoever asks again once others have ended: each took somewhat more than its bytes.
+    for claim in granted.drain(..20) {
+        ledger.finish(&sender.id, &claim, now).await.unwrap();
+    }
+    let emptied = Instant::now();
+    while let Err(Error::Unavailable(_)) = sender.claim(&*ledger, claim, now).await {
+        assert!(emptied.elapsed() < Duration::from_secs(10), "it stays full");
+    }
+    assert!(sender.claim(&*ledger, claim, now).await.unwrap().repeated);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -149,8 +149,13 @@ impl Ledger for RedisLedger {
         let ClaimRequest { claim, attempt, lease_expires_at } = request;
         let call = self.scripts.claim.call(&names, 256).arg(now.0).arg(&claim.0[..]);
         let call = call.arg(&attempt.verifier.0[..]).arg(&network(&attempt.network)[..]);
-        let call = call.arg(lease_expires_at.0).arg(kept_for()).arg(&LIMITS);
-        let (mut reply, acknowledged) = self.decide(Some(&attempt.verifier), call, now).await?;
+        let call = call.arg(lease_expires_at.0).arg(kept_for()).arg(&LIMITS).arg(self.redis.room().unreserved());
+        let decided = self.decide(Some(&attempt.verifier), call, now).await.map_err(|error| match error {
+            // Others' leases end: it is worth asking again.
+            Error::Full => Error::Unavailable("Redis has no room for another lease of this share".into()),
+            error => error,
+        });
+        let (mut reply, acknowledged) = decided?;
         let repeated = reply.flag()?;
         let (size, base, blob, manifest) = (reply.number()?, reply.number()?, reply.flag()?, reply.bytes()?);
         let (lease_expires_at, served) = (reply.time()?, reply.number()?);
@@ -158,6 +163,9 @@ impl Ledger for RedisLedger {
             self.look_at(id, lease_expires_at).await?;
         }
         acknowledged?;
+        if !repeated {
+            self.redis.room().wrote(manifest.len() as u64);
+        }
         Ok(Grant { lease: Lease { size, base, inline: !blob, manifest, lease_expires_at, served }, repeated })
     }
 

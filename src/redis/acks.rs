@@ -2,6 +2,7 @@
 //!
 //! WAIT speaks of the writes of its own connection, and holds up everything behind it.
 
+use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ const BACK_WITHIN: u64 = 500;
 const MOST: usize = 64;
 /// Pause between attempts to connect.
 const PAUSE: Duration = Duration::from_millis(50);
+/// What was idle for longer is not used again: something on the way may have forgotten it.
+pub(super) const IDLE: Duration = Duration::from_secs(30);
 
 /// A pool of connections, which grows as they are needed.
 pub(super) struct Acks {
@@ -37,6 +40,7 @@ pub(super) struct Acks {
 /// A connection with one user at a time.
 struct Exclusive {
     node: Node,
+    used: Instant,
     connection: MultiplexedConnection,
     /// Whether replicas can say what is on their disks, too.
     fsyncs: bool,
@@ -95,18 +99,18 @@ impl Acks {
             all.add_command(command.clone());
         });
         let within = if self.lacks().is_some() { BACK_WITHIN } else { ACKNOWLEDGED_WITHIN };
-        all.cmd("WAIT").arg(self.wanted).arg(within);
-        if taken.fsyncs {
-            all.cmd("WAITAOF").arg(0).arg(self.wanted).arg(within);
-        }
+        // What is on a replica's disk has reached it.
+        match taken.fsyncs {
+            true => all.cmd("WAITAOF").arg(0).arg(self.wanted).arg(within),
+            false => all.cmd("WAIT").arg(self.wanted).arg(within),
+        };
         let result = taken.node.unless_left(all.query_async::<Vec<Value>>(&mut taken.connection)).await;
-        let fsyncs = taken.fsyncs;
         if !result.as_ref().is_err_and(is_over) {
+            taken.used = Instant::now();
             self.idle().push(taken);
         }
         let mut answers = result?;
-        let synced = if fsyncs { count(answers.pop()) } else { u32::MAX };
-        let by = count(answers.pop()).min(synced);
+        let by = count(answers.pop());
         let acknowledged =
             if by >= self.wanted { Ok(()) } else { Err(Failure::Unacknowledged { by, of: self.wanted }) };
         Ok((answers, acknowledged))
@@ -115,13 +119,17 @@ impl Acks {
     /// A connection that is idle, or a new one.
     async fn take(&self) -> RedisResult<Exclusive> {
         while let Some(idle) = self.idle().pop() {
-            if idle.node.leads() {
+            if idle.node.leads() && idle.used.elapsed() < IDLE {
                 return Ok(idle);
             }
         }
         let began = Instant::now();
         loop {
             let node = self.topology.node();
+            // A shard whose master was left has no other: whoever knows where its slots are is asked again.
+            if !node.leads() {
+                return Err(io::Error::from(io::ErrorKind::ConnectionAborted).into());
+            }
             match Exclusive::open(&node).await {
                 Err(error) if began.elapsed() > RECONNECTED_WITHIN => return Err(error),
                 Err(_) => {
@@ -147,7 +155,12 @@ impl Exclusive {
         // Since Redis 7.2; what isn't known is nil.
         let known = matches!(answers.first(), Some(Value::Array(known)) if matches!(known[..], [Value::Array(_)]));
         let kept = answers.into_iter().nth(1).map(text).unwrap_or_default();
-        Ok(Self { node: node.clone(), connection, fsyncs: known && field(&kept, "aof_enabled") == Some("1") })
+        Ok(Self {
+            node: node.clone(),
+            used: Instant::now(),
+            connection,
+            fsyncs: known && field(&kept, "aof_enabled") == Some("1"),
+        })
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::io::{self, IoSlice};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use ::redis::{Cmd, ErrorKind, RedisResult, RedisWrite};
 use bytes::{BufMut, Bytes};
@@ -13,6 +14,7 @@ use tokio::runtime;
 use tokio::time::timeout;
 
 use super::BULK_WITHIN;
+use super::acks::IDLE;
 use super::shards::here;
 use super::topology::{Node, OPENED_WITHIN, Stream, connect, login};
 
@@ -80,13 +82,14 @@ impl Pipes {
             None => Pipe::open(node).await?,
         };
         node.unless_left(async { timeout(BULK_WITHIN, pipe.write(write)).await.map_err(io::Error::from)? }).await?;
+        pipe.used = Instant::now();
         self.idle().push(pipe);
         Ok(())
     }
 
     fn take(&self) -> Option<Pipe> {
         let mut idle = self.idle();
-        idle.retain(|pipe| pipe.node.leads());
+        idle.retain(|pipe| pipe.node.leads() && pipe.used.elapsed() < IDLE);
         let at = idle.iter().position(|pipe| pipe.runtime == here())?;
         Some(idle.swap_remove(at))
     }
@@ -99,6 +102,7 @@ impl Pipes {
 /// A connection with one user at a time.
 struct Pipe {
     node: Node,
+    used: Instant,
     /// Where it was made: its thread is the one that is woken for it.
     runtime: runtime::Id,
     stream: BufReader<Stream>,
@@ -109,7 +113,7 @@ impl Pipe {
         let info = node.info();
         let opened = timeout(OPENED_WITHIN, async {
             let stream = BufReader::with_capacity(256, connect(info.addr()).await?);
-            let mut pipe = Self { node: node.clone(), runtime: here(), stream };
+            let mut pipe = Self { node: node.clone(), used: Instant::now(), runtime: here(), stream };
             for command in login(info) {
                 pipe.stream.write_all(&command.get_packed_command()).await?;
                 pipe.line().await?;

@@ -58,8 +58,13 @@ impl Room {
 
     /// Whether `bytes` more fit beside everything that is reserved here.
     pub(crate) fn fits(&self, bytes: u64) -> bool {
+        bytes <= self.unreserved()
+    }
+
+    /// Bytes that are free and that nothing reserved here will take.
+    pub(crate) fn unreserved(&self) -> u64 {
         let reserved = if self.has_blobs { self.reserved.load(Ordering::Relaxed) } else { 0 };
-        bytes.saturating_add(reserved) <= self.free()
+        self.free().saturating_sub(reserved)
     }
 
     /// Whether shares may be lost when a master is full.

@@ -96,12 +96,13 @@ impl Shards {
 
     /// Asks every master how many replicas it has.
     pub(super) async fn sample_replicas(&self) -> RedisResult<()> {
+        let mut sampled = Ok(());
         for shard in self.all() {
             if let Some(acks) = &shard.acks {
-                acks.sample(&shard.link(Kind::Ledger)).await?;
+                sampled = sampled.and(acks.sample(&shard.link(Kind::Ledger)).await);
             }
         }
-        Ok(())
+        sampled
     }
 
     /// How many replicas the master with the fewest has, and how many must acknowledge, where that is more.

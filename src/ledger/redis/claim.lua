@@ -1,5 +1,5 @@
 -- Once is decided here. KEYS share receipt lease hits guesses
--- ARGV now claim verifier network lease_ends kept_for per_minute per_hour
+-- ARGV now claim verifier network lease_ends kept_for per_minute per_hour free
 local now = tonumber(ARGV[1])
 local field = 'c' .. ARGV[2]
 local receipt = redis.call('HMGET', KEYS[2], field, 'blob', 'opened')
@@ -26,6 +26,9 @@ if share[1] ~= ARGV[3] then return wrong(KEYS[2], KEYS[5], share[2], ARGV[4], no
 
 local granted = share[5] - share[4] + 1
 local ends = tonumber(ARGV[5])
+-- All leases but the last have a copy. A small one always fits; many large ones might be more than Redis may hold.
+local copied = share[4] == '1' and 0 or #share[9] + redis.call('HSTRLEN', KEYS[1], 'inline')
+if copied > 4096 and copied > tonumber(ARGV[9]) then return { 'full' } end
 -- Each branch begins with a write that is allowed at maxmemory: the rest is allowed then too.
 if share[4] == '1' then
   -- The record becomes the lease's: the share is gone in this very step, and nothing is copied.
