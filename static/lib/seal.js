@@ -408,7 +408,7 @@ export async function openManifest(key, bytes, content) {
   checkManifest(manifest);
   const { files } = manifest;
   // Some writers say null for none.
-  for (const file of files) file.crc32 ??= undefined;
+  for (const file of files) if (file.crc32 === null) delete file.crc32;
   if (content !== undefined) {
     files[0].size ??= content;
     if (files.reduce((sum, file) => sum + Number(file.size), 0) !== content) throw new ManifestError("wrong_length", "the sizes do not add up");
