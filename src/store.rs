@@ -147,7 +147,7 @@ impl Store {
         self.check_length(length, upload.manifest_len)?;
         self.blobs.room(length).await?;
         self.ledger.begin(upload, now()).await?;
-        self.is_reserved(&upload.id, &upload.token).await
+        self.check_reserved(&upload.id, &upload.token).await
     }
 
     /// Sets the length of an upload that deferred it.
@@ -161,7 +161,7 @@ impl Store {
         self.check_length(length, upload.manifest_len)?;
         self.room(length.saturating_sub(upload.offset)).await?;
         self.ledger.declare(id, token, length, now()).await?;
-        self.is_reserved(id, token).await
+        self.check_reserved(id, token).await
     }
 
     /// Whether there is room for so many bytes beside those that are reserved.
@@ -172,9 +172,11 @@ impl Store {
         Ok(self.blobs.room(bytes + self.ledger.outstanding().await?).await?)
     }
 
-    /// Whether there is room for what an upload has just reserved: others may have reserved the same at the same time. Gives it up
-    /// where there is none.
-    async fn is_reserved(&self, id: &ShareId, token: &Digest) -> Result<()> {
+    /// Whether there is room for what an upload has just reserved: others may have reserved the same at the same time.
+    ///
+    /// # Errors
+    /// [`ledger::Error::Full`]; the upload is given up then.
+    async fn check_reserved(&self, id: &ShareId, token: &Digest) -> Result<()> {
         match self.room(0).await {
             Err(Error::Ledger(ledger::Error::Full)) => {
                 self.abandon(id, token).await?;
@@ -430,4 +432,32 @@ impl Store {
 /// The time by the system's clock.
 pub fn now() -> Timestamp {
     SystemTime::now().into()
+}
+
+/// What the tests of the rooms below begin with.
+#[cfg(test)]
+mod given {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::blobs::files::Files;
+    use crate::ledger::Terms;
+    use crate::ledger::sqlite::Sqlite;
+    use crate::share::Token;
+
+    pub(super) const HOUR: Duration = Duration::from_secs(3600);
+
+    pub(super) fn store(folder: &Path) -> Arc<Store> {
+        let (ledger, blobs) = (Sqlite::open(folder, None).unwrap(), Files::open(folder).unwrap());
+        let limits = Limits { max_size: 1 << 30, lease: HOUR, upload_window: HOUR };
+        Store::new(Box::new(ledger), Box::new(blobs), limits)
+    }
+
+    pub(super) fn upload(length: Option<u64>) -> NewUpload {
+        let digest = || Token::random().digest();
+        let terms = Terms { verifier: digest(), password: false, expires_in: HOUR, downloads: 1 };
+        let (id, token, owner, window_ends_at) = (ShareId::random(), digest(), digest(), now().after(HOUR));
+        NewUpload { id, token, owner, terms, length, manifest_len: 100, window_ends_at, resumable: true }
+    }
 }

@@ -53,7 +53,8 @@ impl Files {
         Ok(Self { folder, lost: Arc::default() })
     }
 
-    fn is_sound(&self) -> Result<()> {
+    /// Whether no sync has failed.
+    fn check_sound(&self) -> Result<()> {
         let lost = || Error::Unavailable("a sync failed: nothing is written until the server is restarted".to_owned());
         if self.lost.load(Ordering::Relaxed) { Err(lost()) } else { Ok(()) }
     }
@@ -67,7 +68,7 @@ impl Files {
 #[async_trait]
 impl Blobs for Files {
     async fn write(&self, id: &ShareId, offset: u64, _until: Timestamp) -> Result<Box<dyn Writer>> {
-        self.is_sound()?;
+        self.check_sound()?;
         let path = self.path(id);
         let open = move || {
             if offset == 0 {
@@ -144,7 +145,7 @@ impl Blobs for Files {
     }
 
     async fn ping(&self) -> Result<()> {
-        self.is_sound()?;
+        self.check_sound()?;
         let folder = self.folder.clone();
         let writable = move || Ok(rustix::fs::access(&folder, rustix::fs::Access::WRITE_OK)?);
         blocking(writable).await.map_err(of_folder)

@@ -50,8 +50,8 @@ impl Kept {
         tidy(&folder);
         let paths: Vec<PathBuf> = (0..AT_ONCE).map(|number| folder.join(format!("{name}.{number}"))).collect();
         // One that goes on comes before one that begins.
-        let mut begun = paths.iter().filter(|path| fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0));
-        let mut free = begun.by_ref().chain(&paths).filter_map(|path| take(path).transpose());
+        let begun = paths.iter().filter(|path| fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0));
+        let mut free = begun.chain(&paths).filter_map(|path| take(path).transpose());
         free.next().unwrap_or_else(|| Err(io::Error::other("too many at once"))).and_then(Self::read)
     }
 

@@ -196,35 +196,21 @@ impl Incoming {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::blobs::files::Files;
-    use crate::ledger::sqlite::Sqlite;
-    use crate::ledger::{self, NewUpload, Terms};
-    use crate::share::Token;
-    use crate::store::Limits;
-
-    const HOUR: Duration = Duration::from_secs(3600);
+    use crate::ledger;
+    use crate::store::given;
 
     #[tokio::test]
     async fn what_has_no_length_takes_no_disk_that_others_have_reserved() {
         let folder = tempfile::tempdir().unwrap();
-        let (ledger, blobs) = (Sqlite::open(folder.path(), None).unwrap(), Files::open(folder.path()).unwrap());
-        let limits = Limits { max_size: 1 << 50, lease: HOUR, upload_window: HOUR };
-        let store = Store::new(Box::new(ledger), Box::new(blobs), limits);
-        let begun = async |length| {
-            let digest = || Token::random().digest();
-            let terms = Terms { verifier: digest(), password: false, expires_in: HOUR, downloads: 1 };
-            let (id, token, owner, window_ends_at) = (ShareId::random(), digest(), digest(), now().after(HOUR));
-            let upload =
-                NewUpload { id, token, owner, terms, length, manifest_len: 0, window_ends_at, resumable: true };
-            store.ledger.begin(&upload, now()).await.unwrap();
-            (id, token)
-        };
-        let (id, token) = begun(None).await;
+        let store = given::store(folder.path());
+        let (unbounded, vast) = (given::upload(None), given::upload(Some(1 << 49)));
+        store.ledger.begin(&unbounded, now()).await.unwrap();
+        let (id, token) = (unbounded.id, unbounded.token);
         let upload = store.upload(&id, &token).await.unwrap();
         let mut incoming = Incoming::resume(&store, id, token, &upload).await.unwrap();
         incoming.write(vec![0; UNRESERVED as usize].into()).await.unwrap();
         // More than any disk has.
-        begun(Some(1 << 49)).await;
+        store.ledger.begin(&vast, now()).await.unwrap();
         assert_eq!(incoming.write(vec![0].into()).await, Err(ledger::Error::Full.into()));
     }
 }

@@ -212,31 +212,22 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::blobs::files::Files;
-    use crate::ledger::sqlite::Sqlite;
-    use crate::ledger::{Attempt, ClaimRequest, NewUpload, Publish, Terms};
+    use crate::ledger::{Attempt, ClaimRequest, NewUpload, Publish};
     use crate::share::{Network, Token};
-    use crate::store::Limits;
+    use crate::store::given::{self, HOUR};
 
     const SIZE: u64 = 3 << 20;
-    const HOUR: Duration = Duration::from_secs(3600);
-
-    fn digest() -> Digest {
-        Token::random().digest()
-    }
 
     /// A share in the blobs of `store`, claimed.
     async fn claimed(store: &Store) -> (ShareId, Digest) {
-        let (id, token, verifier, claim) = (ShareId::random(), digest(), digest(), digest());
-        let terms = Terms { verifier, password: false, expires_in: HOUR, downloads: 1 };
-        let (owner, window_ends_at) = (digest(), now().after(HOUR));
-        let upload =
-            NewUpload { id, token, owner, terms, length: None, manifest_len: 100, window_ends_at, resumable: true };
+        let (upload, claim) = (given::upload(None), Token::random().digest());
+        let NewUpload { id, token, terms, .. } = upload;
         store.ledger.begin(&upload, now()).await.unwrap();
         let (manifest, inline, begin) = (Bytes::new(), None, None);
         let publish = Publish { id, token, terms, manifest, size: SIZE, base: 0, inline, begin };
         store.ledger.publish(&publish, now()).await.unwrap();
-        let attempt = Attempt { verifier, network: Network::from(std::net::IpAddr::from([127, 0, 0, 1])) };
+        let attempt =
+            Attempt { verifier: terms.verifier, network: Network::from(std::net::IpAddr::from([127, 0, 0, 1])) };
         let request = ClaimRequest { claim, attempt, lease_expires_at: now().after(HOUR) };
         store.ledger.claim(&id, &request, now()).await.unwrap();
         (id, claim)
@@ -245,9 +236,7 @@ mod tests {
     #[tokio::test]
     async fn a_read_that_is_cut_off_while_it_is_charged_costs_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let (ledger, blobs) = (Sqlite::open(folder.path(), None).unwrap(), Files::open(folder.path()).unwrap());
-        let limits = Limits { max_size: 1 << 30, lease: HOUR, upload_window: HOUR };
-        let store = Store::new(Box::new(ledger), Box::new(blobs), limits);
+        let store = given::store(folder.path());
         let (id, claim) = claimed(&store).await;
         let lease = async || store.ledger.lease(&id, &claim, now()).await.unwrap();
         let before = lease().await;

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use serde_json::Value;
 
 use crate::client::Request;
+use crate::interrupted::killed_after;
 use crate::relay::Relay;
 use crate::sender::bytes;
 use crate::server::{Server, Store};
@@ -56,17 +57,6 @@ impl Blocked {
     }
 }
 
-/// Receives a share of 100 MiB into `folder` until so many bytes came, and is killed.
-fn killed_after(user: &User, relay: &Relay, sent: &Sent, folder: &str, bytes: u64) {
-    let stop = relay.received() + bytes;
-    relay.down_to(stop);
-    let mut receiving = user.start(&["receive", "--yes", "-o", folder, &sent.link]);
-    relay.until_received(stop - 16 * 1024);
-    receiving.kill().unwrap();
-    receiving.wait().unwrap();
-    relay.open();
-}
-
 #[test]
 fn what_a_power_cut_took_in_one_folder_is_not_believed_after_another() {
     let server = Server::start(Store::Embedded);
@@ -75,7 +65,7 @@ fn what_a_power_cut_took_in_one_folder_is_not_believed_after_another() {
     let content = bytes(100 << 20);
     user.file("a.bin", &content);
     let sent = user.send(&["a.bin"]);
-    killed_after(&user, &relay, &sent, "one", 5 << 20);
+    killed_after(5 << 20, &user, &relay, &sent, "one");
     // The power was cut: what came is noise, and this is another start of the machine.
     let kept = fs::read_to_string(&user.kept()[0]).unwrap();
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
@@ -83,7 +73,7 @@ fn what_a_power_cut_took_in_one_folder_is_not_believed_after_another() {
     let part = user.listed("one").pop().unwrap();
     let length = fs::metadata(user.at("one").join(&part)).unwrap().len();
     fs::write(user.at("one").join(&part), vec![0; length as usize]).unwrap();
-    killed_after(&user, &relay, &sent, "two", 66 << 20);
+    killed_after(66 << 20, &user, &relay, &sent, "two");
     ended(&user.run(&["receive", "--yes", "-o", "one", &sent.link]), 0);
     user.assert_has("one/a.bin", &content);
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::interrupted::killed_after;
 use crate::relay::Relay;
 use crate::sender::{bytes, unknown_id};
 use crate::server::{Server, Store};
@@ -85,13 +86,7 @@ fn another_server_has_no_say_in_a_claim() {
     let user = User::new(&relay.origin());
     user.file("a.bin", &bytes(20 * MIB));
     let sent = user.send(&["a.bin"]);
-    let stop = relay.received() + 8 * MIB as u64;
-    relay.down_to(stop);
-    let mut receiving = user.start(&["receive", "--yes", "-o", "in", &sent.link]);
-    relay.until_received(stop - 16 * 1024);
-    receiving.kill().unwrap();
-    receiving.wait().unwrap();
-    relay.open();
+    killed_after(8 * MIB, &user, &relay, &sent, "in");
     let claim = {
         let kept: serde_json::Value =
             serde_json::from_str(fs::read_to_string(&user.kept()[0]).unwrap().lines().last().unwrap()).unwrap();

@@ -122,13 +122,18 @@ fn killed_recipient(user: &User, relay: &Relay) -> Sent {
     user.file("a.bin", &bytes(MIB));
     user.file("b.bin", &bytes(19 * MIB));
     let sent = user.send(&["a.bin", "b.bin"]);
-    let stop = relay.received() + 8 * MIB as u64;
+    killed_after(8 * MIB, user, relay, &sent, "in");
+    sent
+}
+
+/// Receives into `folder` until so many bytes came, and is killed.
+pub(crate) fn killed_after(bytes: usize, user: &User, relay: &Relay, sent: &Sent, folder: &str) {
+    let stop = relay.received() + bytes as u64;
     relay.down_to(stop);
-    let receiving = user.start(&["receive", "--yes", "-o", "in", &sent.link]);
+    let receiving = user.start(&["receive", "--yes", "-o", folder, &sent.link]);
     relay.until_received(stop - 16 * 1024);
     killed(receiving);
     relay.open();
-    sent
 }
 
 #[test]
