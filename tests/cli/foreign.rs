@@ -100,7 +100,11 @@ fn another_server_has_no_say_in_a_claim() {
         let said = format!("{head}{}", String::from_utf8_lossy(&body[..length]));
         hears.fetch_or(said.contains(&claim), Relaxed);
         let problem = r#"{"code":"not_found"}"#;
-        let _ = write!(client, "HTTP/1.1 404 Not Found\r\nContent-Length: {}\r\n\r\n{problem}", problem.len());
+        let _ = write!(
+            client,
+            "HTTP/1.1 404 Not Found\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{problem}",
+            problem.len()
+        );
     });
     ended(&user.receive(&sent.link.replace(&relay.origin(), &other)), 3);
     assert!(!heard.load(Relaxed), "another server learned of the claim");
@@ -114,7 +118,11 @@ fn what_a_server_says_does_not_steer_the_terminal() {
     let said = told(
         |_, mut client| {
             let problem = r#"{"code":"store_full","detail":"\u001b]0;owned\u0007\u001b[2Jno\nroom"}"#;
-            let _ = write!(client, "HTTP/1.1 507 Full\r\nContent-Length: {}\r\n\r\n{problem}", problem.len());
+            let _ = write!(
+                client,
+                "HTTP/1.1 507 Full\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{problem}",
+                problem.len()
+            );
         },
         6,
     );
@@ -140,7 +148,11 @@ fn an_answer_that_comes_slowly_is_waited_for() {
         move |_, mut client| {
             let pause = if first.swap(false, Relaxed) { Duration::from_millis(1500) } else { Duration::ZERO };
             let problem = r#"{"code":"not_found"}      "#;
-            let _ = write!(client, "HTTP/1.1 404 Not Found\r\nContent-Length: {}\r\n\r\n", problem.len());
+            let _ = write!(
+                client,
+                "HTTP/1.1 404 Not Found\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                problem.len()
+            );
             for byte in problem.bytes() {
                 thread::sleep(pause);
                 let _ = client.write_all(&[byte]);
