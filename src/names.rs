@@ -3,7 +3,7 @@
 //! Pure. Names come from whoever sealed the manifest; what leaves here is harmless to write on any system.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use unicode_normalization::UnicodeNormalization;
@@ -14,6 +14,8 @@ const SEGMENT_MAX: usize = 255;
 const PATH_MAX: usize = 4096;
 /// A longer extension is none worth keeping.
 const EXTENSION_MAX: usize = 32;
+/// More than there can be files.
+const NUMBER_MAX: u32 = 999_999_999;
 /// What is left where nothing is left.
 const NAMELESS: &str = "file";
 /// All but `attr-char` of RFC 8187 §3.2.1.
@@ -61,31 +63,29 @@ pub fn file_name(name: &str) -> String {
 /// of another's folder. Takes time n log n, whatever the names.
 pub fn unique<'a>(paths: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let paths: Vec<&str> = paths.into_iter().collect();
-    // All keys, each with the last number given for it; 0 before the first.
-    let mut numbers: BTreeMap<String, u32> = BTreeMap::new();
-    numbers.extend(paths.iter().map(|path| (folded(path), 0)));
+    let keys: BTreeSet<String> = paths.iter().map(|path| folded(path)).collect();
+    // The last number of all that may come to the same name, also of those that only are the same once they are cut.
+    let mut numbers: HashMap<String, u32> = HashMap::new();
+    let mut given = HashSet::new();
     let mut distinct = Vec::with_capacity(paths.len());
     for path in paths {
-        let first = folded(path);
-        let mut number = numbers.get(&first).copied().unwrap_or(0).max(1);
-        let (mut key, mut candidate) = (first.clone(), path.to_owned());
-        while numbers.get(&key).is_some_and(|&number| number > 0) || is_folder(&numbers, &key) {
-            number += 1;
-            candidate = numbered(path, number);
+        let number = numbers.entry(folded(&numbered(path, NUMBER_MAX))).or_insert(1);
+        let (mut key, mut candidate) = (folded(path), path.to_owned());
+        while given.contains(&key) || is_folder(&keys, &key) {
+            *number += 1;
+            candidate = numbered(path, *number);
             key = folded(&candidate);
         }
-        numbers.insert(first, number);
-        let given = numbers.entry(key).or_default();
-        *given = (*given).max(1);
+        given.insert(key);
         distinct.push(candidate);
     }
     distinct
 }
 
 /// Whether one of the keys lies below this one.
-fn is_folder(keys: &BTreeMap<String, u32>, key: &str) -> bool {
+fn is_folder(keys: &BTreeSet<String>, key: &str) -> bool {
     let inside = format!("{key}/");
-    keys.range(inside.clone()..).next().is_some_and(|(next, _)| next.starts_with(&inside))
+    keys.range(inside.clone()..).next().is_some_and(|next| next.starts_with(&inside))
 }
 
 /// The value of a `Content-Disposition` header that saves under `name`'s last segment (RFC 6266).
@@ -155,8 +155,6 @@ fn folded(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     #[test]
@@ -249,6 +247,17 @@ mod tests {
         let names = unique(std::iter::repeat_n("a.txt", 10_000));
         assert_eq!(names[9_999], "a (10000).txt");
         assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), 10_000);
+    }
+
+    /// Each pair has a name of its own until it is cut for its number.
+    #[test]
+    fn pairs_of_long_names_are_told_apart_at_once() {
+        let pairs: Vec<String> = (0..10_000).map(|pair| format!("{}{pair:05}", "a".repeat(250))).collect();
+        let begun = std::time::Instant::now();
+        let names = unique(pairs.iter().flat_map(|name| [&**name, &**name]));
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), 20_000);
+        assert_eq!(names[3], format!("{}0 (3)", "a".repeat(250)));
+        assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
     }
 
     #[test]

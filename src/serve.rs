@@ -51,13 +51,17 @@ pub fn run(config: Config) -> anyhow::Result<()> {
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     let _lock = if config.uses_redis() { None } else { Some(lock(&config.data_dir)?) };
-    let store = open(&config).await?;
+    // Before anything that takes long: the first process of a container has no default that ends it.
+    let mut signals = Signals::new()?;
+    let store = tokio::select! {
+        store = open(&config) => store?,
+        () = signals.next() => return Ok(()),
+    };
     let listener = listen(config.listen).await?;
     let metrics = match config.metrics_listen {
         Some(address) => Some(listen(address).await?),
         None => None,
     };
-    let mut signals = Signals::new()?;
     let stopping = CancellationToken::new();
     let _sweeper = Sweeper::start(store.clone());
     let app = App::new(store, config, stopping.clone());

@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+use tokio::sync::OnceCell;
 
 pub use incoming::Incoming;
 pub use metered::{Metered, Settle};
@@ -34,6 +35,11 @@ use crate::share::{Digest, ShareId, Timestamp};
 
 /// Claims of small shares that are remembered for their first read.
 const FRESH_KEPT: usize = 4096;
+/// Shares whose computed checksums are remembered.
+const CHECKSUMS_KEPT: usize = 256;
+
+/// Of each file, once somebody has computed them; or why the content does not open.
+type Checksums = OnceCell<std::result::Result<Vec<u32>, seal::Error>>;
 
 /// Why the store did not do it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -96,7 +102,7 @@ pub struct Store {
     /// Small shares that were claimed here and not read yet.
     fresh: Mutex<HashMap<Digest, (ShareId, Lease)>>,
     /// Checksums that had to be computed, by share: a zip is asked for more than once.
-    checksums: Mutex<HashMap<ShareId, Vec<u32>>>,
+    checksums: Mutex<HashMap<ShareId, Arc<Checksums>>>,
 }
 
 impl Store {
@@ -112,6 +118,15 @@ impl Store {
             fresh: Mutex::default(),
             checksums: Mutex::default(),
         })
+    }
+
+    /// Where a share's checksums are, once they are computed.
+    fn checksums(&self, id: &ShareId) -> Arc<Checksums> {
+        let mut known = self.checksums.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= CHECKSUMS_KEPT {
+            known.clear();
+        }
+        known.entry(*id).or_default().clone()
     }
 
     fn readers(&self) -> MutexGuard<'_, HashMap<Digest, usize>> {

@@ -181,7 +181,9 @@ async function open(secret, keys, seen) {
  * @returns {Promise<Share>}
  */
 async function shareOf(secret, keys, size, sealed) {
-  const manifest = await openManifest(keys.manifest, decode(sealed), plainLength(size) ?? undefined);
+  const content = plainLength(size);
+  if (content === null) throw new ManifestError("wrong_length", "no share has that length");
+  const manifest = await openManifest(keys.manifest, decode(sealed), content);
   show(manifest);
   return { id, secret, keys, size, manifest };
 }

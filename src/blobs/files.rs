@@ -246,15 +246,15 @@ impl Writer for FileWriter {
 
     async fn sync(&mut self) -> Result<()> {
         self.flush().await?;
-        let (file, made) = (self.file.clone(), self.made.take());
+        let (file, made) = (self.file.clone(), self.made.clone());
         let sync = move || {
-            file.sync_data()?;
-            // The name in its folder, and the folder in its own.
-            made.iter()
-                .flat_map(|path| path.ancestors().skip(1).take(2))
-                .try_for_each(|dir| File::open(dir)?.sync_all())
+            // The name in its folder, and the folder in its own. Opened first: where they can't be, nothing has failed to sync.
+            let folders = made.iter().flat_map(|path| path.ancestors().skip(1).take(2)).map(File::open);
+            let folders = folders.collect::<io::Result<Vec<_>>>()?;
+            Ok(file.sync_data().and_then(|()| folders.iter().try_for_each(File::sync_all)))
         };
-        let synced = blocking(sync).await;
+        let synced = blocking(sync).await?.map_err(failure);
+        self.made = None;
         if let Err(error) = &synced
             && *error != Error::Full
         {

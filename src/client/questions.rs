@@ -1,13 +1,14 @@
 //! What `receive` asks of whoever runs it, and how it shows what came.
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 
 use super::asked;
 use super::failure::{Exit, Failure, Result};
 use super::places::Places;
 use super::terminal::{self, say};
-use crate::names::visible;
-use crate::seal::Manifest;
+use crate::names::{safe_path, visible};
+use crate::seal::{File, Manifest};
 
 /// Files that are listed before it is asked.
 const LISTED: usize = 20;
@@ -39,11 +40,14 @@ pub(super) async fn agree(manifest: &Manifest, left: Option<u32>, until: &str) -
         return Err(Failure::usage("there is no terminal to ask on: add --yes to take it unasked"));
     }
     for file in manifest.files.iter().take(LISTED) {
-        say(format_args!("  {}  {}", visible(&file.name), terminal::size(file.size.unwrap_or(0))));
+        say(format_args!("  {}  {}", safe_path(&file.name), terminal::size(file.size.unwrap_or(0))));
     }
     if let Some(more) = manifest.files.len().checked_sub(LISTED).filter(|more| *more > 0) {
         let all = manifest.files.iter().filter_map(|file| file.size).sum();
-        say(format_args!("  and {more} more, {} in all", terminal::size(all)));
+        let hidden: BTreeSet<String> = hidden(&manifest.files[LISTED..]).collect();
+        let among = if hidden.is_empty() { "" } else { ", among them " };
+        let hidden = hidden.into_iter().collect::<Vec<_>>().join(", ");
+        say(format_args!("  and {more} more, {} in all{among}{hidden}", terminal::size(all)));
     }
     if !manifest.note.is_empty() {
         say(format_args!("Note: {}", legible(&manifest.note)));
@@ -58,6 +62,23 @@ pub(super) async fn agree(manifest: &Manifest, left: Option<u32>, until: &str) -
     } else {
         Err(Failure::other("left where it is: nothing was taken"))
     }
+}
+
+/// Refuses what `ls` hides where nobody was shown it, nor named the folder that it goes to: `.bashrc` is run at the next login.
+///
+/// # Errors
+/// Where there is such a file.
+pub(super) fn hides_nothing(manifest: &Manifest) -> Result<()> {
+    let Some(name) = hidden(&manifest.files).next() else { return Ok(()) };
+    Err(Failure::usage(format_args!(
+        "{name} would be written here unseen: name the folder with -o (-o . for this one), or leave out --yes"
+    )))
+}
+
+/// What of these would lie in the folder itself, and `ls` would not show.
+fn hidden(files: &[File]) -> impl Iterator<Item = String> {
+    let tops = files.iter().filter_map(|file| safe_path(&file.name).split('/').next().map(str::to_owned));
+    tops.filter(|top| top.starts_with('.'))
 }
 
 /// Which files may replace what is there, by their numbers: those that were `agreed` before, and those that it is asked for now.

@@ -146,6 +146,8 @@ impl Offer {
         suits(asked, &manifest)?;
         if !asked.yes {
             questions::agree(&manifest, peeked.downloads_left, &peeked.expires_at).await?;
+        } else if asked.output.is_none() {
+            questions::hides_nothing(&manifest)?;
         }
         let sink = self.sink(asked, claim, &manifest)?;
         let over = match &sink {

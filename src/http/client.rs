@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 
 use super::App;
 use super::error::Error;
@@ -48,7 +48,9 @@ impl FromRequestParts<App> for Client {
             Some(url) => url.clone(),
             None => {
                 let proxied = |name| parts.headers.get(name).filter(|_| trusted).and_then(|value| value.to_str().ok());
-                let scheme = if proxied("x-forwarded-proto") == Some("https") { "https" } else { "http" };
+                let first = proxied("x-forwarded-proto").and_then(|schemes| schemes.split(',').next());
+                let is_https = first.is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"));
+                let scheme = if is_https { "https" } else { "http" };
                 let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
                 let host = host
                     .filter(|host| is_host(host))
@@ -76,16 +78,22 @@ pub(crate) fn lang(headers: &HeaderMap) -> Lang {
 
 /// The last address that no trusted proxy of ours stands behind: what stands before it may be made up.
 fn forwarded_for(app: &App, headers: &HeaderMap) -> Option<IpAddr> {
-    let values: Vec<&str> = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok()).collect();
-    let hops = values.iter().rev().flat_map(|value| value.rsplit(','));
+    let values: Vec<&HeaderValue> = headers.get_all("x-forwarded-for").iter().collect();
+    let hops = values.iter().rev().flat_map(|value| value.as_bytes().rsplit(|&byte| byte == b','));
     let mut nearest = None;
-    for hop in hops.map_while(|hop| hop.trim().parse().ok()) {
+    for hop in hops.map_while(address) {
         nearest = Some(hop);
         if !app.config.trusts(hop) {
             break;
         }
     }
     nearest
+}
+
+/// An address with or without a port.
+fn address(hop: &[u8]) -> Option<IpAddr> {
+    let hop = std::str::from_utf8(hop).ok()?.trim();
+    hop.parse().ok().or_else(|| hop.parse().ok().map(|address: SocketAddr| address.ip()))
 }
 
 fn is_host(host: &str) -> bool {

@@ -141,6 +141,11 @@ impl Memory {
         self.max > 0 && self.policy != "noeviction"
     }
 
+    /// Whether it takes what comes until there is no memory left.
+    pub(super) fn is_endless(&self) -> bool {
+        self.max == 0
+    }
+
     /// Says that shares may be lost.
     pub(super) fn complain(&self) {
         tracing::error!(policy = self.policy, "Redis evicts keys when it is full: set maxmemory-policy noeviction");

@@ -33,6 +33,11 @@ pub async fn connect(settings: &Settings) -> anyhow::Result<Arc<Redis>> {
         );
         evicting.complain();
     }
+    if settings.max_storage.is_none() && memory.iter().any(Memory::is_endless) {
+        tracing::warn!(
+            "Redis has no maxmemory: once memory is full it is killed, where it could have refused; set maxmemory"
+        );
+    }
     warn_of_what_a_crash_would_lose(&shards).await;
     let room = Arc::new(Room::new(settings.max_storage, settings.has_blobs));
     room.take(&memory);

@@ -1,6 +1,6 @@
 //! The manifest: names, types and sizes of a share's files, and the sender's note.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Error, Keys, open, seal};
 
@@ -15,7 +15,7 @@ pub struct Manifest {
     /// The files, one after the other in the content.
     pub files: Vec<File>,
     /// The sender's note to the recipient.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "or_none", skip_serializing_if = "String::is_empty")]
     pub note: String,
 }
 
@@ -25,7 +25,7 @@ pub struct File {
     /// Its name; relative folders are kept, with `/`.
     pub name: String,
     /// Its media type.
-    #[serde(rename = "type", default, skip_serializing_if = "String::is_empty")]
+    #[serde(rename = "type", default, deserialize_with = "or_none", skip_serializing_if = "String::is_empty")]
     pub media_type: String,
     /// Bytes; a share of exactly one file may leave it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,15 +65,28 @@ impl Manifest {
     /// # Errors
     /// [`Error`] where the key is wrong, bytes were changed, the version is unknown or the sizes don't add up.
     pub fn open(keys: &Keys, sealed: &[u8], content: u64) -> Result<Self, Error> {
-        let mut manifest: Self =
-            serde_json::from_slice(&open(&keys.manifest, sealed)?).map_err(|_| Error::NotAManifest)?;
-        if manifest.v != 1 {
-            return Err(Error::UnknownVersion(manifest.v));
+        let json = open(&keys.manifest, sealed)?;
+        // Another version may have another shape.
+        let Version { v } = serde_json::from_slice(&json).map_err(|_| Error::NotAManifest)?;
+        if v != 1 {
+            return Err(Error::UnknownVersion(v));
         }
+        let mut manifest: Self = serde_json::from_slice(&json).map_err(|_| Error::NotAManifest)?;
         if let [File { size: size @ None, .. }] = &mut manifest.files[..] {
             *size = Some(content);
         }
         let sum = manifest.files.iter().try_fold(0u64, |sum, file| sum.checked_add(file.size?));
         if sum == Some(content) && !manifest.files.is_empty() { Ok(manifest) } else { Err(Error::WrongLength) }
     }
+}
+
+/// What every version has.
+#[derive(Deserialize)]
+struct Version {
+    v: u32,
+}
+
+/// Some writers say null for none.
+fn or_none<'de, D: Deserializer<'de>>(text: D) -> Result<String, D::Error> {
+    Option::deserialize(text).map(Option::unwrap_or_default)
 }

@@ -97,6 +97,18 @@ fn the_manifests_of_the_vectors_are_opened() {
 }
 
 #[test]
+fn a_manifest_of_another_writer_is_read_or_told_apart() {
+    let keys = keys_of(&vectors()[0]);
+    let opened = |json: &str| Manifest::open(&keys, &seal(&keys.manifest, json.as_bytes()), 3);
+    let nulls =
+        opened(r#"{"v":1,"files":[{"name":"a","type":null,"size":null,"crc32":null,"kind":null}],"note":null}"#);
+    assert_eq!(nulls, opened(r#"{"v":1,"files":[{"name":"a","size":3}]}"#));
+    assert_eq!(nulls.unwrap().note, "");
+    assert_eq!(opened(r#"{"v":2,"parts":{}}"#), Err(Error::UnknownVersion(2)));
+    assert_eq!(opened(r#"{"files":[]}"#), Err(Error::NotAManifest));
+}
+
+#[test]
 fn the_messages_of_rfc_8188_are_opened() {
     let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap();
     for (key, message) in [

@@ -9,11 +9,8 @@ use super::ahead::ahead;
 use super::{Error, Result, Store};
 use crate::blobs::Pieces;
 use crate::ledger::Lease;
-use crate::seal::{self, HEADER, Keys, Manifest, Opener, PLAIN_RECORD, RECORD};
+use crate::seal::{self, File, HEADER, Keys, Manifest, Opener, PLAIN_RECORD, RECORD};
 use crate::share::ShareId;
-
-/// Shares whose computed checksums are remembered.
-const CHECKSUMS_KEPT: usize = 256;
 
 /// The plain bytes `range` of a share, a record at a time. `inline` is the sealed content, where the ledger held it.
 ///
@@ -39,6 +36,11 @@ pub async fn unsealed(
     let header: Vec<Bytes> = sealed(0..(HEADER as u64).min(lease.size)).await?.try_collect().await?;
     let header = header.concat().try_into().map_err(|_| Error::Missing)?;
     let opener = Opener::new(&keys.content, &header, lease.size)?;
+    if lease.size == seal::sealed_len(0) {
+        // Nothing leaves, but that nothing is all there was is sealed too.
+        let last: Vec<Bytes> = sealed(HEADER as u64..lease.size).await?.try_collect().await?;
+        opener.open(0, &mut last.concat())?;
+    }
 
     let (record, plain_record) = (RECORD as u64, PLAIN_RECORD as u64);
     let (first, after) = (range.start / plain_record, range.end.div_ceil(plain_record));
@@ -88,7 +90,8 @@ fn slice(content: &Bytes, range: Range<u64>) -> Pieces {
     stream::iter([piece.ok_or(crate::blobs::Error::Missing)]).boxed()
 }
 
-/// Adds the checksums that a zip needs and the manifest lacks: whoever sealed it need not have known them. Reads such a share whole.
+/// Adds the checksums that a zip needs and the manifest lacks: whoever sealed it need not have known them. Reads such a share whole,
+/// once for all that ask meanwhile, and not again where it does not verify.
 ///
 /// # Errors
 /// As [`unsealed`].
@@ -100,18 +103,30 @@ pub async fn with_checksums(
     keys: &Keys,
     manifest: &mut Manifest,
 ) -> Result<()> {
-    if manifest.files.iter().all(|file| file.crc32.is_some()) {
-        return Ok(());
-    }
-    let known = store.checksums.lock().ok().and_then(|known| known.get(id).cloned());
-    if let Some(known) = known.filter(|known| known.len() == manifest.files.len()) {
-        manifest.files.iter_mut().zip(known).for_each(|(file, checksum)| file.crc32 = Some(checksum));
-        return Ok(());
-    }
+    let known = store.checksums(id);
+    let computed =
+        known.get_or_try_init(async || match computed(store, id, lease, inline, keys, &manifest.files).await {
+            Err(Error::Seal(error)) => Ok(Err(error)),
+            checksums => checksums.map(Ok),
+        });
+    let computed = computed.await?.as_ref().map_err(|error| *error)?;
+    manifest.files.iter_mut().zip(computed).for_each(|(file, checksum)| file.crc32 = Some(*checksum));
+    Ok(())
+}
+
+/// The checksums of all files of a share.
+async fn computed(
+    store: &Store,
+    id: &ShareId,
+    lease: &Lease,
+    inline: Option<Bytes>,
+    keys: &Keys,
+    files: &[File],
+) -> Result<Vec<u32>> {
     let total = seal::plain_len(lease.size).ok_or(seal::Error::Truncated)?;
     let mut plain = std::pin::pin!(unsealed(store, id, lease, inline, keys, 0..total).await?);
-    let mut piece = Bytes::new();
-    for file in &mut manifest.files {
+    let (mut checksums, mut piece) = (Vec::with_capacity(files.len()), Bytes::new());
+    for file in files {
         let (mut left, mut checksum) = (file.size.unwrap_or(0), crc32fast::Hasher::new());
         while left > 0 {
             if piece.is_empty() {
@@ -121,13 +136,7 @@ pub async fn with_checksums(
             left -= taken.len() as u64;
             checksum.update(&taken);
         }
-        file.crc32 = Some(checksum.finalize());
+        checksums.push(checksum.finalize());
     }
-    if let Ok(mut known) = store.checksums.lock() {
-        if known.len() >= CHECKSUMS_KEPT {
-            known.clear();
-        }
-        known.insert(*id, manifest.files.iter().filter_map(|file| file.crc32).collect());
-    }
-    Ok(())
+    Ok(checksums)
 }

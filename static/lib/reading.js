@@ -2,7 +2,7 @@
 
 /** @typedef {Uint8Array<ArrayBuffer>} Bytes */
 /** @typedef {{ file: Blob, size: number }} Sized a file, and the bytes that it had when it was chosen */
-/** @typedef {{ index: number, file: Blob, size: number }} Slice of which file, from where on */
+/** @typedef {{ index: number, file: Blob, size: number, all: number }} Slice of which file, from where on, and the bytes of all of it */
 
 /** Bytes that are read before any of them is given out. */
 const UNIT = 4 << 20;
@@ -85,11 +85,11 @@ export class Files {
    */
   async unchanged(from, to) {
     const looks = [];
-    for (const { index, file, size } of this.#slices(from)) {
+    for (const { index, file, size, all } of this.#slices(from)) {
       if (from >= to) break;
       from += size;
       // What is small was read whole when it was opened.
-      if (size > SMALL) looks.push(opens(file, index));
+      if (all > SMALL) looks.push(opens(file, index));
     }
     await Promise.all(looks);
   }
@@ -121,7 +121,7 @@ export class Files {
     for (const [index, { file, size }] of this.#files.entries()) {
       const from = Math.max(0, position - start);
       // A slice takes longer to make than a small file to read.
-      if (from < size) yield { index, file: from > 0 ? file.slice(from, size) : file, size: size - from };
+      if (from < size) yield { index, file: from > 0 ? file.slice(from, size) : file, size: size - from, all: size };
       start += size;
     }
   }

@@ -289,6 +289,8 @@ const SEGMENT_MAX = 255;
 const PATH_MAX = 4096;
 /** A longer extension is none worth keeping. */
 const EXTENSION_MAX = 32;
+/** More than there can be files. */
+const NUMBER_MAX = 999_999_999;
 /** Controls, what Windows reserves, and what turns the direction of text or breaks its line unseen. */
 const FORBIDDEN = /[\p{Cc}<>:"|?*\u2028-\u202e\u2066-\u2069]/gu;
 /** What Windows takes for a device, whatever its extension. */
@@ -346,17 +348,19 @@ export function uniqueNames(names) {
     }
     return all[low]?.startsWith(inside);
   };
+  // The last number of all that may come to the same name, also of those that only are the same once they are cut.
   /** @type {Map<string, number>} */
   const numbers = new Map();
+  const given = new Set();
   return paths.map((path) => {
-    const first = folded(path);
-    let [candidate, key, number] = [path, first, numbers.get(first) ?? 1];
-    while (numbers.has(key) || isFolder(key)) {
+    const alike = folded(numbered(path, NUMBER_MAX));
+    let [candidate, key, number] = [path, folded(path), numbers.get(alike) ?? 1];
+    while (given.has(key) || isFolder(key)) {
       candidate = numbered(path, (number += 1));
       key = folded(candidate);
     }
-    numbers.set(first, number);
-    if (!numbers.has(key)) numbers.set(key, 1);
+    numbers.set(alike, number);
+    given.add(key);
     return candidate;
   });
 }

@@ -94,4 +94,16 @@ describe("parts.js", () => {
       });
     }
   });
+
+  it("a large file is looked at once more for its last bytes, too", async () => {
+    const size = 40 * PLAIN;
+    let looks = 0;
+    const gone = async () => {
+      looks += 1;
+      throw new DOMException("gone", "NotReadableError");
+    };
+    const file = /** @type {any} */ ({ size, slice: () => file, arrayBuffer: gone });
+    await assert.rejects(new Files([sized(file)]).unchanged(size - 10, size), ChangedError);
+    assert.equal(looks, 1);
+  });
 });

@@ -285,6 +285,14 @@ onStore("embedded", "the page behind a link with a password", (test) => {
     watch.allow(REFUSALS);
   });
 
+  test("does not offer what no message is as long as", async ({ server, openModern }) => {
+    const share = await sealed(server, file(randomBytes(10)), { change: () => Buffer.alloc(21 + 262_144 + 17) });
+    const page = await openModern();
+    await page.goto(share.link);
+    await says(page, "It can’t be shown");
+    assert.equal((await receiptOf(server, share)).state, "ready");
+  });
+
   test("tells what became of it to one who has both halves of the key", async ({ server, openModern, watch }) => {
     watch.allow(REFUSALS);
     const share = await sent(server, [["a.txt", "a"]], { password: "p" });

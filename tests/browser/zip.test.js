@@ -271,4 +271,11 @@ describe("a name", () => {
     assert.equal(names[9_999], "a (10000).txt");
     assert.equal(new Set(names).size, 10_000);
   });
+
+  it("is told apart at once from thousands that only are the same once they are cut", { timeout: 20_000 }, () => {
+    const pairs = Array.from({ length: 10_000 }, (_, pair) => `${"a".repeat(250)}${String(pair).padStart(5, "0")}`);
+    const names = uniqueNames(pairs.flatMap((name) => [name, name]));
+    assert.equal(new Set(names).size, 20_000);
+    assert.equal(names[3], `${"a".repeat(250)}0 (3)`);
+  });
 });

@@ -5,9 +5,10 @@ use std::os::unix::fs::symlink;
 
 use onetimeshare::seal::File;
 
+use crate::questions::RECEIVE;
 use crate::sender::{Sealed, Upload, bytes, file};
 use crate::server::{Server, Store};
-use crate::user::{User, ended};
+use crate::user::{User, ended, out};
 
 /// Puts up files under these names, each with its name's number as content.
 fn share(server: &Server, names: &[&str]) -> String {
@@ -114,4 +115,22 @@ fn very_long_names_are_cut() {
     let long = format!("{}.txt", "ü".repeat(300));
     ended(&user.receive(&share(&server, &[&long, &long, &"d/".repeat(1000)])), 0);
     assert_eq!(user.listed("in").len(), 3);
+}
+
+#[test]
+fn what_a_folder_hides_is_not_written_unseen() {
+    let server = Server::start(Store::Embedded);
+    let user = User::new(&server.origin());
+    let numbers: Vec<String> = (0..20).map(|number| format!("photo {number}.jpg")).collect();
+    let mut names: Vec<&str> = numbers.iter().map(String::as_str).collect();
+    names.extend(["../.ssh/config", ".ssh/rc", ".bashrc", "kept/.hidden", "last.jpg"]);
+    let link = share(&server, &names);
+    let said = ended(&user.run(&["receive", "--yes", &link]), 2);
+    assert!(said.contains(".ssh would be written here unseen"), "{said}");
+    let asked = user.at_terminal(&[(RECEIVE, "n\n")], &["receive", &link]).output().unwrap();
+    ended(&asked, 1);
+    assert!(out(&asked).contains("  and 5 more, 40 B in all, among them .bashrc, .ssh\r\n"), "{}", out(&asked));
+    assert_eq!(user.listed(""), [""; 0]);
+    ended(&user.run(&["receive", "--yes", "-o", ".", &link]), 0);
+    user.assert_has(".bashrc", b"22");
 }

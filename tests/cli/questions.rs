@@ -7,7 +7,7 @@ use crate::sender::bytes;
 use crate::server::{Server, Store, signal};
 use crate::user::{User, ended, out};
 
-const RECEIVE: &str = "Receive it? [Y/n] ";
+pub(crate) const RECEIVE: &str = "Receive it? [Y/n] ";
 const OVERWRITE: &str = "Overwrite it? [y/N] ";
 /// Ctrl-D.
 const END: &str = "\x04";

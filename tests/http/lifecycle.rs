@@ -153,6 +153,19 @@ on_both_stores! {
 }
 
 #[test]
+fn a_server_that_still_waits_for_its_redis_ends_when_told() {
+    let mut server = binary();
+    server.args(["--listen", "127.0.0.1:0", "--redis-url", "redis://127.0.0.1:1"]);
+    let mut server = server.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(server.stderr.take().unwrap());
+    let mut line = String::new();
+    log.read_line(&mut line).unwrap();
+    assert!(line.contains("can't be reached"), "{line}");
+    signal("TERM", server.id());
+    assert_eq!(wait(&mut server).code(), Some(0));
+}
+
+#[test]
 fn a_data_directory_that_is_in_use_is_refused() {
     let server = Server::start(Store::Embedded);
     let share = Plain::put(&server, "/a", b"x");

@@ -257,6 +257,11 @@ fn what_a_client_forwards_itself_is_not_believed() {
         assert_eq!(begin(forged), 429, "{forged}");
     }
     assert_eq!(begin("198.51.100.10"), 201);
+    for forged in ["198.51.100.10:51234", "\u{ff}, 198.51.100.10"] {
+        assert_eq!(begin(forged), 429, "{forged}");
+    }
+    assert_eq!(begin("[2001:db8::1]:443"), 201);
+    assert_eq!(begin("2001:db8::1"), 429);
 }
 
 #[test]

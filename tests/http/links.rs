@@ -183,6 +183,32 @@ on_both_stores! {
         assert!(begin.body == sealed.plain[..=1000], "what is before it is sound");
     }
 
+    fn that_nothing_was_sent_is_verified_too(store) {
+        let server = Server::start(store);
+        for files in [vec![file("stdin", b"")], vec![file("a", b""), file("b", b"")]] {
+            let mut sealed = Sealed::of(files, "", b"", None);
+            *sealed.content.last_mut().unwrap() ^= 1;
+            let upload = Upload::publish(&server, &sealed, 1);
+            let answer = server.post(&format!("/s/{}/{}", upload.id, sealed.secret)).form(&[]).send().is(303);
+            let answer = server.get(&answer.the("location")).try_send();
+            assert!(answer.is_err() || answer.unwrap().status >= 500, "it must not look whole");
+        }
+    }
+
+    fn what_does_not_verify_is_no_zip(store) {
+        let server = Server::start(store);
+        let content = bytes(3_000_000);
+        let mut sealed = Sealed::of(vec![file("a", &content[1..]), file("b", &content[..1])], "", &content, None);
+        *sealed.content.last_mut().unwrap() ^= 1;
+        let upload = Upload::publish(&server, &sealed, 1);
+        let answer = server.post(&format!("/s/{}/{}", upload.id, sealed.secret)).form(&[]).send().is(303);
+        let address = answer.the("location");
+        assert_eq!(server.head(&address).send().is(200).the("content-type"), "application/zip");
+        for _ in 0..2 {
+            assert!(server.get(&address).send().status >= 500);
+        }
+    }
+
     fn a_claim_that_is_no_token_is_refused(store) {
         let server = Server::start(store);
         let share = Plain::put(&server, "/a", b"x");

@@ -124,13 +124,12 @@ pub(in crate::http) async fn download(
         let pieces = unsealed(&app.store, &id, &lease, inline, &keys, wanted.range.clone()).await?;
         return Ok(answer(streamed(meter.pass(pieces))));
     }
-    let inline = if lease.inline && manifest.files.iter().any(|file| file.crc32.is_none()) {
+    // The zip's length does not depend on them.
+    if method != Method::HEAD && manifest.files.iter().any(|file| file.crc32.is_none()) {
         let charge = Charge { bytes: 0, limit: u64::MAX, lease_expires_at: lease.lease_expires_at };
-        app.store.ledger.charge(&id, &claim, &charge, now()).await?
-    } else {
-        None
-    };
-    with_checksums(&app.store, &id, &lease, inline, &keys, &mut manifest).await?;
+        let inline = if lease.inline { app.store.ledger.charge(&id, &claim, &charge, now()).await? } else { None };
+        with_checksums(&app.store, &id, &lease, inline, &keys, &mut manifest).await?;
+    }
     let layout = layout(&manifest.files);
     let wanted = Wanted::of(&headers, layout.len(), &format!("{id}-zip"))?;
     let name = format!("onetimeshare-{}.zip", &id.to_string()[..8]);
