@@ -2,6 +2,9 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
 
+# jemalloc knows one size of pages; arm64's kernels have 4, 16 or 64 KiB.
+RUN if [ "$(uname -m)" = aarch64 ]; then printf '[env]\nJEMALLOC_SYS_WITH_LG_PAGE = "16"\n' >> "$CARGO_HOME/config.toml"; fi
+
 # The dependencies, in a layer that lasts until a manifest changes. Declared targets, whose files aren't here yet, are cut out.
 COPY Cargo.toml Cargo.lock ./
 COPY .cargo .cargo
