@@ -69,7 +69,7 @@ pub(super) async fn upload(
     let options = Options::of(&query, &headers, &app)?;
     app.admit_upload(&client.network)?;
     let answer = Answer { app: app.clone(), client, headers };
-    let mut sender = Sender::start(&app, &options, content_length(&answer.headers)).await?;
+    let mut sender = Sender::start(&answer, &options, content_length(&answer.headers)).await?;
     let sent = async {
         match &options.text {
             Some(text) => sender.text(text.clone().into()).await?,
@@ -107,10 +107,14 @@ struct Sender {
 
 impl Sender {
     /// `expected` bytes at the most will come, where that is known.
-    async fn start(app: &App, options: &Options, expected: Option<u64>) -> Result<Self, Error> {
+    async fn start(
+        Answer { app, client, .. }: &Answer,
+        options: &Options,
+        expected: Option<u64>,
+    ) -> Result<Self, Error> {
         let (secret, owner) = (Token::random(), Token::random());
         let key = match &options.password {
-            Some(password) => app.passwords.stretch(secret, password.clone()).await?,
+            Some(password) => app.passwords.stretch(client.network, secret, password.clone()).await?,
             None => secret,
         };
         let sealing = Sealing::start(&app.store, &key, &owner, expected).await?;

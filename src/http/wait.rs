@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -49,24 +49,59 @@ impl Rate {
 /// Derives keys from passwords, one at a time: each takes a core for a tenth of a second.
 pub(super) struct Queue {
     turn: Semaphore,
-    places: Semaphore,
+    /// Whose it is, and who waits.
+    places: Mutex<Vec<Network>>,
 }
+
+/// In the queue at the most; and of one client network, which can't keep all others out.
+const PLACES: usize = 17;
+const PLACES_OF_ONE: usize = 8;
+
+/// A place in the queue, until it is dropped.
+struct Place<'a>(&'a Queue, Network);
 
 impl Default for Queue {
     fn default() -> Self {
-        Self { turn: Semaphore::new(1), places: Semaphore::new(17) }
+        Self { turn: Semaphore::new(1), places: Mutex::default() }
     }
 }
 
 impl Queue {
-    /// The key of a share with a password. 16 may wait.
+    /// The key of a share with a password.
     ///
     /// # Errors
-    /// [`Error::Busy`] where the queue is full.
-    pub(super) async fn stretch(&self, secret: Token, password: String) -> Result<KeyMaterial, Error> {
-        let _place = self.places.try_acquire().map_err(|_| Error::Busy)?;
+    /// [`Error::Busy`] where the queue is full, or the network's part of it.
+    pub(super) async fn stretch(
+        &self,
+        network: Network,
+        secret: Token,
+        password: String,
+    ) -> Result<KeyMaterial, Error> {
+        let _place = self.place(network).ok_or(Error::Busy)?;
         let _turn = self.turn.acquire().await.map_err(|_| Error::Internal)?;
         tokio::task::spawn_blocking(move || stretch(&secret, &password)).await.map_err(|_| Error::Internal)
+    }
+
+    fn place(&self, network: Network) -> Option<Place<'_>> {
+        let mut places = self.places();
+        let of_one = places.iter().filter(|taken| **taken == network).count();
+        if places.len() >= PLACES || of_one >= PLACES_OF_ONE {
+            return None;
+        }
+        places.push(network);
+        Some(Place(self, network))
+    }
+
+    fn places(&self) -> MutexGuard<'_, Vec<Network>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut places = self.0.places();
+        let at = places.iter().position(|taken| *taken == self.1);
+        at.map(|at| places.swap_remove(at));
     }
 }
 
@@ -158,6 +193,19 @@ mod tests {
     use std::net::IpAddr;
 
     use super::*;
+
+    #[test]
+    fn one_network_does_not_fill_the_queue() {
+        let queue = Queue::default();
+        let [one, other, third] = [1, 2, 3].map(|last| Network::from(IpAddr::from([10, 0, 0, last])));
+        let taken: Vec<_> = std::iter::from_fn(|| queue.place(one)).collect();
+        let mut others: Vec<_> = std::iter::from_fn(|| queue.place(other)).collect();
+        assert_eq!((taken.len(), others.len()), (PLACES_OF_ONE, PLACES_OF_ONE));
+        others.extend(queue.place(third));
+        assert!(queue.place(third).is_none(), "it is full");
+        drop(taken);
+        assert!(queue.place(third).is_some() && queue.place(other).is_none());
+    }
 
     #[test]
     fn a_network_waits_for_the_end_of_its_minute() {

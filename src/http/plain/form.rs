@@ -68,9 +68,8 @@ pub(in crate::http) async fn send(
     let request = request.map(|body| feed.body(body));
     let form = Multipart::from_request(request, &()).await;
     let form = form.map_err(|_| Error::BadRequest("The form's Content-Type names no boundary.".into()))?;
-    let answer = Answer { app: app.clone(), client, headers };
-    let form = Form { app, form, feed, options, sender: None, expected };
-    form.run(answer).await
+    let answer = Answer { app, client, headers };
+    Form { answer, form, feed, options, sender: None, expected }.run().await
 }
 
 /// A form without files, as `curl -d text=…` sends it.
@@ -151,7 +150,7 @@ impl Feed {
 }
 
 struct Form {
-    app: App,
+    answer: Answer,
     form: Multipart,
     feed: Arc<Feed>,
     options: Options,
@@ -161,10 +160,10 @@ struct Form {
 }
 
 impl Form {
-    async fn run(mut self, answer: Answer) -> Result<Response, Error> {
+    async fn run(mut self) -> Result<Response, Error> {
         let sent = self.take().await;
         match self.sender {
-            Some(sender) => sender.end(sent, &self.options, &answer).await,
+            Some(sender) => sender.end(sent, &self.options, &self.answer).await,
             None => Err(sent.err().unwrap_or(Error::Internal)),
         }
     }
@@ -186,13 +185,13 @@ impl Form {
                 }
                 Some(file) => {
                     let media_type = field.content_type().unwrap_or(UNTYPED).to_owned();
-                    let sender = start(&mut self.sender, &self.app, &self.options, self.expected).await?;
+                    let sender = start(&mut self.sender, &self.answer, &self.options, self.expected).await?;
                     sender.sealing.file(names::safe_path(&file), media_type, None)?;
-                    pour(&self.app, sender, field, &self.feed).await?;
+                    pour(&self.answer.app, sender, field, &self.feed).await?;
                 }
                 None if names_a_file(&field) => return Err(Error::BadForm("form.file_name", Vec::new())),
                 None if name == "text" => {
-                    text(&mut self.sender, &self.app, &self.options, self.expected, field, &self.feed).await?
+                    text(&mut self.sender, &self.answer, &self.options, self.expected, field, &self.feed).await?
                 }
                 None => {
                     let value = read(field, &self.feed, FIELD).await?;
@@ -203,7 +202,7 @@ impl Form {
         let Some(sender) = self.sender.as_mut().filter(|sender| sender.sealing.files() > 0) else {
             return Err(Error::BadForm("form.empty", Vec::new()));
         };
-        Ok(sender.sealing.finish(self.options.settled(&self.app)).await?)
+        Ok(sender.sealing.finish(self.options.settled(&self.answer.app)).await?)
     }
 
     async fn set(&mut self, name: &str, value: String) -> Result<(), Error> {
@@ -211,7 +210,7 @@ impl Form {
             "password" if self.sender.is_some() && !value.is_empty() => {
                 Err(Error::BadForm("form.password_late", Vec::new()))
             }
-            _ if self.options.set(name, &value, &self.app)? => Ok(()),
+            _ if self.options.set(name, &value, &self.answer.app)? => Ok(()),
             _ => Err(options::unknown(name)),
         }
     }
@@ -225,12 +224,12 @@ fn names_a_file(field: &Field<'_>) -> bool {
 
 async fn start<'a>(
     sender: &'a mut Option<Sender>,
-    app: &App,
+    answer: &Answer,
     options: &Options,
     expected: Option<u64>,
 ) -> Result<&'a mut Sender, Error> {
     if sender.is_none() {
-        *sender = Some(Sender::start(app, options, expected).await?);
+        *sender = Some(Sender::start(answer, options, expected).await?);
     }
     sender.as_mut().ok_or(Error::Internal)
 }
@@ -238,7 +237,7 @@ async fn start<'a>(
 /// A text instead of a file; an empty one is none.
 async fn text(
     sender: &mut Option<Sender>,
-    app: &App,
+    answer: &Answer,
     options: &Options,
     expected: Option<u64>,
     mut field: Field<'_>,
@@ -251,10 +250,10 @@ async fn text(
             Some(piece) => break piece,
         }
     };
-    let sender = start(sender, app, options, expected).await?;
-    app.store.metrics.received.inc_by(first.len() as u64);
+    let sender = start(sender, answer, options, expected).await?;
+    answer.app.store.metrics.received.inc_by(first.len() as u64);
     sender.text(first).await?;
-    pour(app, sender, field, feed).await
+    pour(&answer.app, sender, field, feed).await
 }
 
 async fn pour(app: &App, sender: &mut Sender, mut field: Field<'_>, feed: &Feed) -> Result<(), Error> {

@@ -74,7 +74,7 @@ async fn grant(
             app.store.ledger.peek(&id, None, now()).await?;
             return Err(ledger::Error::WrongProof.into());
         }
-        true => app.passwords.stretch(secret, password).await?,
+        true => app.passwords.stretch(client.network, secret, password).await?,
         false => secret,
     };
     let keys = Keys::derive(&key);
