@@ -74,9 +74,7 @@ impl Arrival {
         match &mut self.sink {
             Sink::Files(parts) => parts.write(at, plain)?,
             Sink::Text(text) => text.extend_from_slice(plain),
-            Sink::Pipe => std::io::stdout()
-                .write_all(plain)
-                .map_err(|error| Failure::other(format_args!("can't write to stdout: {error}")))?,
+            Sink::Pipe => std::io::stdout().write_all(plain).map_err(|error| Failure::stdout(&error))?,
         }
         self.progress.at(at + length as u64);
         self.next += 1;
@@ -88,7 +86,7 @@ impl Arrival {
     /// What came so far outlives a power cut, and is noted.
     fn secure(&mut self, plain: u64) -> Result<()> {
         if let Sink::Files(parts) = &mut self.sink {
-            parts.sync()?;
+            parts.sync().inspect_err(|_| self.going.doubt())?;
             self.going.note(|going| going.synced = plain);
         }
         self.unsynced = 0;

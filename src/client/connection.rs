@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode, redirect};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -132,9 +132,14 @@ impl Server {
         let (status, headers) = (answer.status(), answer.headers().clone());
         let text = |name| header(&headers, name);
         let retry_after = text(RETRY_AFTER.as_str()).and_then(|after| after.parse().ok()).map(Duration::from_secs);
+        // To HEAD the server says no more than that.
+        let is_ours = text(CONTENT_TYPE.as_str()).as_deref() == Some("application/problem+json");
         let elsewhere = text(LOCATION.as_str()).filter(|_| status.is_redirection());
         let body = self.body(answer).await.unwrap_or_default();
         let mut problem: Problem = serde_json::from_slice(&body).unwrap_or_default();
+        if body.is_empty() && is_ours {
+            problem.code = Some(String::new());
+        }
         problem.status = status.as_u16();
         problem.retry_after = retry_after;
         if problem.code.is_none() {

@@ -62,6 +62,12 @@ impl Failure {
         Self::new(Exit::Corrupt, format_args!("{what}: ask the sender for it again"))
     }
 
+    /// Of standard output.
+    pub(super) fn stdout(error: &io::Error) -> Self {
+        let exit = Self::disk(Path::new(""), error).exit;
+        Self::new(exit, format_args!("can't write to stdout: {error}"))
+    }
+
     /// Of a file or folder here.
     pub(super) fn disk(path: &Path, error: &io::Error) -> Self {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};

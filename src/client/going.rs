@@ -80,6 +80,11 @@ impl Going {
         }
     }
 
+    /// What was written and did not get to the disk may be gone: from now on only what was synced before counts.
+    pub(super) fn doubt(&mut self) {
+        self.note(|state| state.boot = None);
+    }
+
     /// From now on it goes to `target`; gives what was true of another one. Neither what was agreed there nor what came there is
     /// true of this one, but what came here when it went here before.
     pub(super) fn turn(&mut self, target: Target) -> Option<State> {

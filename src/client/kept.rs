@@ -13,7 +13,7 @@ use etcetera::BaseStrategy;
 use super::failure::{Exit, Failure, Result};
 use super::terminal;
 
-/// Nothing can be gone on with after so long: uploads and leases end before.
+/// Nothing can be gone on with after so long: by default uploads and leases end before.
 const FORGOTTEN: Duration = Duration::from_secs(8 * 24 * 3600);
 /// As many transfers of the same thing may run at once, and be gone on with.
 const AT_ONCE: u32 = 8;
@@ -47,12 +47,19 @@ impl Kept {
 
     fn find(kind: &str, name: &str) -> io::Result<(Self, Vec<String>)> {
         let folder = folder(kind)?;
-        tidy(&folder);
+        tidy(&folder, name);
         let paths: Vec<PathBuf> = (0..AT_ONCE).map(|number| folder.join(format!("{name}.{number}"))).collect();
         // One that goes on comes before one that begins.
         let begun = paths.iter().filter(|path| fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0));
-        let mut free = begun.chain(&paths).filter_map(|path| take(path).transpose());
-        free.next().unwrap_or_else(|| Err(io::Error::other("too many at once"))).and_then(Self::read)
+        let mut failed = None;
+        for path in begun.chain(&paths) {
+            match take(path) {
+                Ok(Some(kept)) => return Self::read(kept),
+                Ok(None) => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        Err(failed.unwrap_or_else(|| io::Error::other("too many at once")))
     }
 
     fn read(mut kept: Self) -> io::Result<(Self, Vec<String>)> {
@@ -138,13 +145,14 @@ fn folder(kind: &str) -> io::Result<PathBuf> {
     Ok(folder)
 }
 
-/// Removes what was left behind long ago.
-fn tidy(folder: &Path) {
+/// Removes what was left behind long ago, but nothing of what is asked for: a clock may have jumped.
+fn tidy(folder: &Path, asked: &str) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     let old = |modified: SystemTime| modified.elapsed().is_ok_and(|age| age > FORGOTTEN);
     for entry in entries.flatten() {
-        if entry.metadata().and_then(|metadata| metadata.modified()).is_ok_and(old) {
-            let _ = fs::remove_file(entry.path());
+        let is_asked = entry.file_name().to_string_lossy().starts_with(asked);
+        if !is_asked && entry.metadata().and_then(|metadata| metadata.modified()).is_ok_and(old) {
+            Kept::forget(&entry.path());
         }
     }
 }

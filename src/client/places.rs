@@ -281,7 +281,7 @@ impl Parts {
     pub(super) fn cut(&self, at: u64) -> Result<()> {
         for place in self.places.places.iter().filter(|place| place.start + place.size > at) {
             let Some(folder) = self.places.parent(place, false)? else { continue };
-            let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
             match openat(&folder, self.name(place).as_str(), flags, Mode::empty()) {
                 Ok(file) => File::from(file)
                     .set_len(at.saturating_sub(place.start))
@@ -317,7 +317,8 @@ impl Parts {
     fn make(&self, index: usize) -> Result<File> {
         let place = &self.places.places[index];
         let folder = self.places.made_parent(place)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // What became a pipe meanwhile is refused, not waited for.
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let made = openat(&folder, self.name(place).as_str(), flags, FILE_MODE);
         made.map(File::from).map_err(|error| self.places.failed(place, error))
     }
@@ -356,10 +357,12 @@ impl Parts {
                     renameat_with(&folder, part.as_str(), &folder, name, RenameFlags::NOREPLACE).or_else(|error| {
                         match error {
                             // A file system that can't: what is there is looked for first.
-                            Errno::INVAL | Errno::NOSYS => match statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-                                Ok(_) => Err(Errno::EXIST),
-                                Err(_) => renameat(&folder, part.as_str(), &folder, name),
-                            },
+                            Errno::INVAL | Errno::NOSYS | Errno::NOTSUP => {
+                                match statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+                                    Ok(_) => Err(Errno::EXIST),
+                                    Err(_) => renameat(&folder, part.as_str(), &folder, name),
+                                }
+                            }
                             error => Err(error),
                         }
                     })

@@ -115,5 +115,5 @@ pub(super) fn show(text: &[u8]) -> Result<()> {
         false => text.to_owned(),
     };
     let written = stdout.write_all(&shown).and_then(|()| stdout.flush());
-    written.map_err(|error| Failure::other(format_args!("can't write to stdout: {error}")))
+    written.map_err(|error| Failure::stdout(&error))
 }

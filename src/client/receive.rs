@@ -99,6 +99,9 @@ impl Offer {
         suits(asked, &manifest)?;
         let sink = self.sink(asked, &claim, &manifest)?;
         let before = going.turn(sink.target()?);
+        if before.is_some() && asked.yes && asked.output.is_none() {
+            questions::hides_nothing(&manifest)?;
+        }
         if let Sink::Files(parts) = &sink {
             if let Some(whole) = &going.state.whole
                 && parts.imprint()?.as_ref() != Some(&whole.imprint)
@@ -168,7 +171,8 @@ impl Offer {
         let password = match self.peek(None).await? {
             Ok(peeked) => peeked.password,
             // What became of it is told to those who have the link.
-            Err(_) => false,
+            Err(trouble) if is_over(&trouble) => false,
+            Err(trouble) => return Err(trouble.into()),
         };
         let (keys, peeked) = self.unlocked(asked, password, async |keys| self.peek(Some(keys)).await).await?;
         let peeked = peeked?;
@@ -285,29 +289,29 @@ impl Offer {
             fetched?;
             (arrival.sink, arrival.going)
         };
-        self.keep(sink, grant, &mut going)?;
+        let paths = self.keep(sink, grant, &mut going)?;
         self.finish(&location).await;
         going.kept.remove();
-        Ok(())
+        // The files are here, whoever reads of it.
+        paths.into_iter().try_for_each(terminal::print)
     }
 
-    /// Everything verified: files get their names, a text is shown.
-    fn keep(&self, sink: Sink, grant: Grant, going: &mut Going) -> Result<()> {
+    /// Everything verified: files get their names, and theirs are given; a text is shown.
+    fn keep(&self, sink: Sink, grant: Grant, going: &mut Going) -> Result<Vec<String>> {
         match sink {
             Sink::Files(mut parts) => {
                 if going.state.whole.is_none() {
-                    parts.complete()?;
+                    parts.complete().inspect_err(|_| going.doubt())?;
                     let whole = parts.imprint()?.map(|imprint| Whole { grant, imprint });
                     going.note(|state| state.whole = whole);
                 }
                 parts.rename(&going.state.over)?;
-                parts.places().paths().try_for_each(terminal::print)
+                return Ok(parts.places().paths().collect());
             }
-            Sink::Text(text) => questions::show(&text),
-            Sink::Pipe => std::io::stdout()
-                .flush()
-                .map_err(|error| Failure::other(format_args!("can't write to stdout: {error}"))),
+            Sink::Text(text) => questions::show(&text)?,
+            Sink::Pipe => std::io::stdout().flush().map_err(|error| Failure::stdout(&error))?,
         }
+        Ok(Vec::new())
     }
 
     /// Says that everything arrived. Where the server can't be told, it is here all the same.

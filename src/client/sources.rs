@@ -95,7 +95,7 @@ impl Search {
     fn at(&mut self, path: &Path) -> Result<()> {
         let real = match path.canonicalize() {
             Ok(real) => real,
-            Err(_) if path.is_symlink() => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && path.is_symlink() => {
                 self.skipped.push((path.to_owned(), "a link that leads nowhere", "there is nothing to send"));
                 return Ok(());
             }

@@ -36,7 +36,7 @@ pub(super) fn say(what: impl std::fmt::Display) {
 
 /// Prints a line for scripts.
 pub(super) fn print(line: impl std::fmt::Display) -> Result<()> {
-    writeln!(io::stdout(), "{line}").map_err(|error| Failure::other(format_args!("can't write to stdout: {error}")))
+    writeln!(io::stdout(), "{line}").map_err(|error| Failure::stdout(&error))
 }
 
 /// Runs what waits for somebody to type, beside everything else.

@@ -75,6 +75,25 @@ fn a_full_disk_is_told_and_what_came_is_kept() {
     user.assert_has("in/a.bin", &content);
 }
 
+/// Whoever reads of it may leave, or have no room; the files are here, and the sender learns of it.
+#[test]
+fn what_arrived_has_arrived_whoever_is_told() {
+    let server = Server::start(Store::Embedded);
+    let user = User::new(&server.origin());
+    user.file("a.bin", &bytes(1000));
+    for (output, code) in [("in", 6), ("-", 6)] {
+        let sent = user.send(&["a.bin"]);
+        let mut receive = user.command(&["receive", "--yes", "-o", output, &sent.link]);
+        receive.stdout(std::fs::File::options().write(true).open("/dev/full").unwrap());
+        let said = one_line(&receive.output().unwrap(), code);
+        assert!(said.contains("can't write to stdout"), "{said}");
+        let state = if output == "in" { "finished: " } else { "claimed: " };
+        let receipt = out(&user.run(&["receipt", &sent.receipt]));
+        assert!(receipt.starts_with(state), "{receipt}");
+    }
+    user.assert_has("in/a.bin", &bytes(1000));
+}
+
 #[test]
 fn nothing_is_taken_where_nothing_can_be_written() {
     let server = Server::start(Store::Embedded);

@@ -80,6 +80,25 @@ fn a_claim_whose_answer_a_gate_hides_is_gone_on_with() {
 }
 
 #[test]
+fn a_gate_that_is_shut_for_a_moment_makes_no_link_wrong() {
+    let server = Server::start(Store::Embedded);
+    let (address, shut) = (server.address, AtomicBool::new(true));
+    let gate = listens(move |head, mut client| {
+        let answer = match shut.swap(false, Relaxed) {
+            true => b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec(),
+            false => passed_on(address, head, &mut client),
+        };
+        let _ = client.write_all(&answer);
+    });
+    let user = User::new(&server.origin());
+    user.file("a.bin", &bytes(1000));
+    let sent = Sent::of(&user.fed(&["send", "--password-stdin", "a.bin"], b"right\n"));
+    let receive = ["receive", "--yes", "-o", "in", "--password-stdin", &sent.link.replace(&server.origin(), &gate)];
+    ended(&user.fed(&receive, b"right\n"), 5);
+    ended(&user.fed(&receive, b"right\n"), 0);
+}
+
+#[test]
 fn another_server_has_no_say_in_a_claim() {
     let server = Server::start(Store::Embedded);
     let relay = Relay::before(server.address);

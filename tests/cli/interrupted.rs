@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::relay::Relay;
 use crate::sender::bytes;
 use crate::server::{Server, Store, files, until, wait};
-use crate::user::{Sent, User, ended, out};
+use crate::user::{Sent, User, ended, err, out};
 
 const MIB: usize = 1 << 20;
 
@@ -147,6 +147,63 @@ fn a_part_that_somebody_added_to_is_fetched_again() {
     ended(&user.receive(&sent.link), 0);
     user.assert_has("in/a.bin", &bytes(MIB));
     user.assert_has("in/b.bin", &bytes(19 * MIB));
+}
+
+#[test]
+fn a_part_that_became_a_pipe_is_not_waited_for() {
+    let server = Server::start(Store::Embedded);
+    let relay = Relay::before(server.address);
+    let user = User::new(&relay.origin());
+    let sent = killed_recipient(&user, &relay);
+    let first = user.at("in").join(user.listed("in").into_iter().find(|name| name.starts_with("a.bin.")).unwrap());
+    fs::remove_file(&first).unwrap();
+    assert!(Command::new("mkfifo").arg(&first).status().unwrap().success());
+    ended(&user.receive(&sent.link), 1);
+    fs::remove_file(&first).unwrap();
+    ended(&user.receive(&sent.link), 0);
+    user.assert_has("in/a.bin", &bytes(MIB));
+}
+
+#[test]
+fn one_file_of_notes_that_can_not_be_used_is_passed_over() {
+    let server = Server::start(Store::Embedded);
+    let relay = Relay::before(server.address);
+    let user = User::new(&relay.origin());
+    let sent = killed_recipient(&user, &relay);
+    let kept = user.kept().pop().unwrap();
+    fs::rename(&kept, kept.with_extension("3")).unwrap();
+    fs::create_dir(&kept).unwrap();
+    let said = ended(&user.receive(&sent.link), 0);
+    assert!(said.contains("going on at"), "{said}");
+}
+
+/// A clock that was far back, and is right again.
+#[test]
+fn notes_that_seem_old_are_gone_on_with() {
+    let server = Server::start(Store::Embedded);
+    let relay = Relay::before(server.address);
+    let user = User::new(&relay.origin());
+    let sent = killed_recipient(&user, &relay);
+    let kept = user.kept().pop().unwrap();
+    let long_ago = SystemTime::now() - Duration::from_secs(9 * 24 * 3600);
+    fs::File::options().append(true).open(&kept).unwrap().set_modified(long_ago).unwrap();
+    ended(&user.receive(&sent.link), 0);
+    user.assert_has("in/a.bin", &bytes(MIB));
+}
+
+#[test]
+fn what_the_server_gave_up_is_sent_anew() {
+    let server = Server::with(Store::Embedded, &["--upload-window", "1s"]);
+    let relay = Relay::before(server.address);
+    let user = User::new(&relay.origin());
+    user.file("a.bin", &bytes(20 * MIB));
+    killed(held_up(&user, &relay));
+    relay.open();
+    until("it is given up", Duration::from_secs(30), || server.blobs().is_empty());
+    let output = user.run(&["send", "a.bin"]);
+    let said = err(&output);
+    assert!(said.contains("beginning anew"), "{said}");
+    ended(&user.receive(&Sent::of(&output).link), 0);
 }
 
 #[test]

@@ -46,3 +46,10 @@ if [ -e /proc/net/ip_vs ]; then
 else
   say "port $port was not tried: this kernel has no IPVS"
 fi
+
+# One that ends in order is replaced, too.
+docker stop "$(docker ps -q --filter name=onetimeshare_web | head -1)" >/dev/null
+gone() { [ "$(docker ps -q --filter name=onetimeshare_web | wc -l)" -lt 5 ] || ! all_up; }
+until_so 60 "one is missed" gone
+until_so 120 "five web servers again" all_up
+say "one of five was stopped, and replaced"
