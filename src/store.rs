@@ -247,7 +247,10 @@ impl Store {
     /// # Errors
     /// As [`Ledger::publish`].
     pub async fn publish(&self, publish: &Publish) -> Result<Timestamp> {
-        if publish.inline.is_none() {
+        if let Some(content) = &publish.inline {
+            // The ledger that holds it must be able to record what is freed.
+            self.blobs.room((publish.manifest.len() + content.len()) as u64).await?;
+        } else {
             // Where blobs vanish by themselves, their time was the upload's window until now.
             let until = now().after(publish.terms.expires_in);
             match self.blobs.secure(&publish.id, publish.base + publish.size, until).await {
@@ -266,8 +269,12 @@ impl Store {
     /// [`ledger::Error::Unknown`]; [`ledger::Error::Published`].
     pub async fn abandon(&self, id: &ShareId, token: &Digest) -> Result<()> {
         let remains = match self.ledger.abandon(id, token, now()).await {
-            // A disk so full that not even this can be written down: its bytes go first.
+            // A disk so full that not even this can be written down: its bytes go first. The answer to whom they don't belong may have been
+            // the same, for what it rested on could not be committed either.
             Err(ledger::Error::Full) => {
+                if self.ledger.upload(id, token, now()).await?.expires_at.is_some() {
+                    return Err(ledger::Error::Published.into());
+                }
                 self.blobs.free(id, 0).await?;
                 self.ledger.abandon(id, token, now()).await?
             }

@@ -107,6 +107,7 @@ promises! {
         a_wrong_proof_costs_nothing_but_a_count
         ten_wrong_passwords_a_minute_lock_a_network
         the_right_password_is_locked_out_too
+        of_many_guesses_at_once_no_more_are_answered
         wrong_passwords_are_forgotten_after_a_minute
         six_hundred_wrong_passwords_an_hour_lock_a_share
         a_share_without_a_password_is_never_locked
@@ -141,6 +142,7 @@ promises! {
         an_upload_is_as_it_was_begun
         beginning_again_is_fine
         progress_is_recorded
+        nobody_advances_past_the_length_that_another_declared
         two_writers_can_not_both_advance
         a_repeated_advance_is_fine_for_its_writer_only
         a_length_may_be_declared_later

@@ -71,8 +71,9 @@ impl Sqlite {
                     "another version of onetimeshare made it: let that one finish its shares, then move the file away"
                 );
             }
-            db.execute_batch(include_str!("sqlite/schema.sql"))?;
-            db.pragma_update(None, "user_version", SCHEMA)?;
+            // Whole or not at all: half of it would be taken for another version's.
+            let schema = include_str!("sqlite/schema.sql");
+            db.execute_batch(&format!("BEGIN IMMEDIATE; {schema}; PRAGMA user_version = {SCHEMA}; COMMIT;"))?;
             let held: i64 = db.query_row("SELECT coalesce(sum(held), 0) FROM share", [], |row| row.get(0))?;
             // What it has read is stale after the next commit.
             Ok((db, connect(256)?, held.try_into().unwrap_or(0)))
@@ -133,34 +134,22 @@ impl Ledger for Sqlite {
     }
 
     async fn peek(&self, id: &ShareId, attempt: Option<&Attempt>, now: Timestamp) -> Result<Share> {
-        let looked = self.read(|db| {
-            let record = waiting(db, id, attempt, now)?;
-            let mut select = db.prepare_cached("SELECT manifest FROM payload WHERE share = ?1")?;
-            let manifest: Option<Vec<u8>> = match attempt {
-                Some(_) => select.query_row([record.number], |row| row.get(0)).optional()?,
-                None => None,
-            };
-            let left = record.history.downloads.saturating_sub(record.claims.len() as u32);
-            Ok(Share {
-                size: record.history.size,
-                password: record.upload.terms.password,
-                expires_at: record.history.expires_at.unwrap_or(now),
-                shown: manifest.map(|manifest| (manifest.into(), left)),
-            })
-        });
-        // Counting takes the writer; looking does not.
+        let looked = self.read(|db| look(db, id, attempt, now));
+        // Looking does not take the writer, counting does; and guesses at a password, right and wrong ones, have all their turn there:
+        // of many at once no more are answered than are allowed.
         let counts = match (&looked, attempt) {
             (Err(Error::WrongProof), _) => true,
+            (Ok(share), Some(_)) => share.password,
             (Err(Error::Unknown), Some(attempt)) => self.admit(id, &attempt.network, now).await == Ok(true),
             _ => false,
         };
         let Some(attempt) = attempt.filter(|_| counts) else { return looked };
         let (id, attempt) = (*id, *attempt);
-        let count = move |book: &mut Book| match waiting(&book.db, &id, Some(&attempt), now) {
-            Err(refused) => Err(counted(&book.db, &id, &attempt, refused, now)),
-            Ok(_) => Err(Error::WrongProof.into()),
+        let look = move |book: &mut Book| {
+            let looked = look(&book.db, &id, Some(&attempt), now);
+            looked.map_err(|refused| counted(&book.db, &id, &attempt, refused, now))
         };
-        self.writer.run(count).await
+        self.writer.run(look).await
     }
 
     async fn admit(&self, id: &ShareId, network: &Network, now: Timestamp) -> Result<bool> {
@@ -273,4 +262,20 @@ impl Ledger for Sqlite {
         let look = |book: &mut Book| Ok(book.db.query_row("SELECT 1", [], |_| Ok(()))?);
         self.writer.run(look).await
     }
+}
+/// What is shown of a share that waits: everything to whoever proves that they have the key.
+fn look(db: &Connection, id: &ShareId, attempt: Option<&Attempt>, now: Timestamp) -> Step<Share> {
+    let record = waiting(db, id, attempt, now)?;
+    let mut select = db.prepare_cached("SELECT manifest FROM payload WHERE share = ?1")?;
+    let manifest: Option<Vec<u8>> = match attempt {
+        Some(_) => select.query_row([record.number], |row| row.get(0)).optional()?,
+        None => None,
+    };
+    let left = record.history.downloads.saturating_sub(record.claims.len() as u32);
+    Ok(Share {
+        size: record.history.size,
+        password: record.upload.terms.password,
+        expires_at: record.history.expires_at.unwrap_or(now),
+        shown: manifest.map(|manifest| (manifest.into(), left)),
+    })
 }

@@ -188,21 +188,26 @@ impl Drop for Metered {
         let settle = settle.map(|settle| settle());
         runtime.spawn(async move {
             let lease = store.limits.lease;
-            let charge = |bytes, rest| Charge { bytes, limit, lease_expires_at: now().after(rest) };
+            // Whatever the lease is, the bytes stay as long.
+            let charge = async |bytes, rest| -> Result<()> {
+                let lease_expires_at = now().after(rest);
+                store.ledger.charge(&id, &claim, &Charge { bytes, limit, lease_expires_at }, now()).await?;
+                Ok(store.blobs.keep(&id, lease_expires_at).await?)
+            };
             let Some(mut settle) = settle else {
-                return drop(store.ledger.charge(&id, &claim, &charge(back, lease), now()).await);
+                return drop(charge(back, lease).await);
             };
             // What the kernel still holds for a slow recipient keeps the lease alive.
             let sent = loop {
                 match tokio::time::timeout(lease / 3, &mut settle).await {
                     Ok(sent) => break sent,
-                    Err(_) if store.ledger.charge(&id, &claim, &charge(0, lease), now()).await.is_err() => return,
+                    Err(_) if charge(0, lease).await.is_err() => return,
                     Err(_) => {}
                 }
             };
             let read_again = store.readers().contains_key(&claim);
             let rest = if read_again || !sent { lease } else { PLAIN_REMAINS.min(lease) };
-            let _ = store.ledger.charge(&id, &claim, &charge(back, rest), now()).await;
+            let _ = charge(back, rest).await;
         });
     }
 }

@@ -1,5 +1,6 @@
 //! Bounded: what does not fit is refused before it is accepted.
 
+use std::io::Write;
 use std::process::Command;
 use std::time::Duration;
 
@@ -229,6 +230,34 @@ fn a_full_disk_refuses_the_new_and_keeps_the_old() {
     let small = Plain::put(&server, "/b", b"there is room again");
     assert_eq!(server.get(&small.claimed(&server)).send().is(200).body, b"there is room again");
     let address = kept.claimed(&server, &sealed);
+    sealed.assert_opens(&server.get(&address).send().is(200).body);
+}
+
+/// What a transaction that can't be committed answers is the same for all: it gives nobody a right.
+#[test]
+fn on_a_full_disk_nobody_frees_what_is_not_theirs() {
+    let Some(disk) = Mounted::with(24) else {
+        println!("skipped: mounting a tmpfs needs root");
+        return;
+    };
+    let folder = tempfile::tempdir_in(disk.0.path()).expect("a folder on it");
+    let server = Server::in_folder(folder, &[]);
+    let sealed = Sealed::new(&bytes(4_000_000));
+    let upload = Upload::publish(&server, &sealed, 1);
+    let blobs = server.blobs();
+    let mut file = std::fs::File::create(disk.0.path().join("filler")).unwrap();
+    while file.write_all(&[0; 4096]).is_ok() {}
+    let mut answers = Vec::new();
+    for _ in 0..100 {
+        server.get(&format!("/s/{}", upload.id)).send();
+        for location in [&upload.location, &format!("/api/v1/uploads/{}/{}", upload.id, "A".repeat(22))] {
+            answers.push(tus(server.delete(location)).send().status);
+        }
+        assert!(server.blobs() == blobs, "{answers:?}");
+    }
+    server.put("/a").body("x").send().is(507);
+    file.set_len(0).unwrap();
+    let address = upload.claimed(&server, &sealed);
     sealed.assert_opens(&server.get(&address).send().is(200).body);
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use onetimeshare::ledger::{ClaimRequest, Error, Ledger};
 use onetimeshare::share::{GUESSES_PER_HOUR, GUESSES_PER_MINUTE, Network, State, Timestamp};
 
@@ -63,6 +64,17 @@ pub async fn the_right_password_is_locked_out_too(world: World) {
     assert!(locked(world.here.peek(&sender.id, Some(&sender.attempt()), now).await).is_some());
     assert!(world.here.peek(&sender.id, None, now).await.is_ok());
     sender.claimed(&*world.here, now.after(MINUTE)).await;
+}
+
+pub async fn of_many_guesses_at_once_no_more_are_answered(world: World) {
+    let sender = Sender::new().password().sends(&*world.here).await;
+    let now = now();
+    let mut attempts = vec![wrong(network(1)); 25];
+    attempts.push(sender.attempt());
+    let mut looked = join_all(attempts.iter().map(|attempt| world.here.peek(&sender.id, Some(attempt), now))).await;
+    assert!(looked.pop().and_then(locked).is_some(), "the right one came too late");
+    let answered = looked.iter().filter(|looked| **looked == Err(Error::WrongProof)).count();
+    assert_eq!(answered, GUESSES_PER_MINUTE as usize);
 }
 
 pub async fn wrong_passwords_are_forgotten_after_a_minute(world: World) {

@@ -11,6 +11,8 @@ if receipt[2] then
   if ARGV[4] == upload[3] then return { 'ok', upload[2], upload[1] } end
   return { 'published' }
 end
+local resumable = ARGV[5] ~= ''
+if resumable and upload[2] ~= '' and tonumber(ARGV[4]) > tonumber(upload[2]) then return { 'conflict', upload[3] } end
 if upload[2] == '' and ARGV[7] == '0' then return { 'full' } end
 local window = upload[1]
 if ARGV[5] ~= '' then window = ARGV[5] end
