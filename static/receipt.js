@@ -13,6 +13,8 @@ import { byId, focus, only } from "./lib/ui.js";
 
 /** A stream that says nothing for so long at its beginning is held back on its way, in milliseconds. */
 const SILENCE = 10_000;
+/** The server gives a sign every 15 seconds: a stream that says nothing for so long is dead, in milliseconds. */
+const DEAD = 40_000;
 /** Between two streams, in milliseconds. */
 const PAUSE = 1000;
 /** How often a download is looked at that may stand still, in milliseconds. */
@@ -94,13 +96,21 @@ async function follow(owner) {
  */
 async function listen(owner) {
   const aborter = (stream = new AbortController());
-  const silence = setTimeout(() => aborter.abort(), SILENCE);
-  const coming = receipts(id, owner, aborter.signal);
-  for (let any = false; ; any = true) {
-    const next = await coming.next().catch(broken);
+  const within = (/** @type {number} */ milliseconds) => setTimeout(() => aborter.abort(), milliseconds);
+  let silence = within(SILENCE);
+  const alive = () => {
     clearTimeout(silence);
-    if (!next?.value) return any;
-    heard(next.value);
+    silence = within(DEAD);
+  };
+  const coming = receipts(id, owner, alive, aborter.signal);
+  try {
+    for (let any = false; ; any = true) {
+      const next = await coming.next().catch(broken);
+      if (!next?.value) return any;
+      heard(next.value);
+    }
+  } finally {
+    clearTimeout(silence);
   }
 }
 

@@ -70,7 +70,10 @@ async function insist(act) {
   try {
     return await new Backoff().insist(act, { waits: () => only(ticket, "unreachable") });
   } finally {
+    const asked = document.activeElement === byId("look-again");
     only(ticket, "looking");
+    // The button that was pressed is gone.
+    if (asked) focus(byId("heading"));
   }
 }
 
@@ -198,17 +201,17 @@ function show(manifest) {
  * Offers to take it. Nothing but a person's own click claims.
  *
  * @param {Share} share
- * @param {import("./lib/text.js").Key} [words] of the button
+ * @param {boolean} [isMine] whether the claim is this browser's already
  */
-async function offer(share, words) {
+async function offer(share, isMine = false) {
   const isText = contents.isText(share.manifest);
   const how = await plan(share.manifest, share.size, id);
   const button = /** @type {HTMLButtonElement} */ (byId("download"));
-  say(button, words ?? (isText ? "receive.reveal" : "receive.submit"));
+  say(button, isMine ? "receive.go_on" : isText ? "receive.reveal" : "receive.submit");
   button.disabled = how.kind === "none";
   say(byId("how"), isText && how.kind !== "none" ? "receive.how.text" : `receive.how.${how.kind}`);
   button.onclick = async (event) => {
-    if (event.isTrusted && (await isChosen(how))) await take(share, how);
+    if (event.isTrusted && (await isChosen(how))) await take(share, how, isMine);
   };
   contents.showBelow("offer");
 }
@@ -232,8 +235,9 @@ async function isChosen(how) {
 /**
  * @param {Share} share
  * @param {import("./lib/transfer.js").Plan} how
+ * @param {boolean} isMine whether the claim is this browser's already
  */
-function take(share, how) {
+function take(share, how, isMine) {
   return transfer(share, how, {
     granted() {
       hideSecret(share.secret);
@@ -242,7 +246,7 @@ function take(share, how) {
     },
     gone({ reason, at }, granted) {
       hideSecret(share.secret);
-      if (granted && reason === "lapsed") lapsed(at);
+      if ((isMine || granted) && reason === "lapsed") lapsed(at);
       else ended(reason, at);
     },
   });
@@ -290,8 +294,8 @@ async function perhapsGranted({ secret, keys, claim: token }) {
  */
 async function goOn(share, isStaged) {
   const how = isStaged ? STAGED : await plan(share.manifest, share.size, id);
-  if (how.kind === "staged" || how.kind === "memory") await take(share, how);
-  else await offer(share, "receive.go_on");
+  if (how.kind === "staged" || how.kind === "memory") await take(share, how, true);
+  else await offer(share, true);
 }
 
 /**

@@ -44,6 +44,7 @@ function begin() {
   document.addEventListener("paste", paste);
   waiting();
   takeShared();
+  void tidyClaims().catch(() => {});
   if (document.readyState === "complete") offerToPhones();
   else addEventListener("load", offerToPhones);
 }
@@ -230,6 +231,13 @@ async function waiting() {
   await showUnfinished(place, again, waiting);
 }
 
+/** What was received here goes after its day, whichever page is visited then. */
+async function tidyClaims() {
+  if (!(await remembers("claims"))) return;
+  const { tidy } = await import("./lib/download.js");
+  await tidy();
+}
+
 async function showShares() {
   if (!shares && !(await remembers("shares"))) return;
   const { Shares } = await import("./lib/shares.js");
@@ -240,7 +248,7 @@ async function showShares() {
 /**
  * Whether there is anything of a kind. A browser that keeps nothing has none.
  *
- * @param {"uploads" | "shares"} store
+ * @param {"uploads" | "shares" | "claims"} store
  */
 function remembers(store) {
   return all(store).then(

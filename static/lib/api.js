@@ -320,10 +320,11 @@ export const receipt = async (id, owner) => said(await call("GET", `/api/v1/rece
  *
  * @param {string} id
  * @param {string} owner
+ * @param {() => void} alive called for every sign of life
  * @param {AbortSignal} [signal]
  * @returns {AsyncGenerator<Receipt, void, void>}
  */
-export async function* receipts(id, owner, signal) {
+export async function* receipts(id, owner, alive, signal) {
   const headers = { accept: "text/event-stream" };
   const answer = await call("GET", `/api/v1/receipts/${id}/events`, { bearer: owner, headers, signal, patience: 0 });
   const decoder = /** @type {ReadableWritablePair<string, Uint8Array>} */ (/** @type {unknown} */ (new TextDecoderStream()));
@@ -332,6 +333,7 @@ export async function* receipts(id, owner, signal) {
   for (;;) {
     const { value, done } = await reader.read();
     if (done) return;
+    alive();
     text += value;
     const events = text.split("\n\n");
     text = events.pop() ?? "";

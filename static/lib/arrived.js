@@ -39,7 +39,8 @@ function sayVerified({ at, isFinished }) {
 function showFile({ download, manifest, fresh }) {
   const isKept = keeps(download);
   if (isKept && fresh) void attempt(() => download.save());
-  say(byId("saved"), isKept ? (fresh ? "receive.saved" : "receive.kept") : "receive.saved.there");
+  const elsewhere = download.kind === "stream" ? "receive.saved.stream" : "receive.saved.there";
+  say(byId("saved"), isKept ? (fresh ? "receive.saved" : "receive.kept") : elsewhere);
   offerCopy(download, fresh ? "receive.save_again" : "receive.save");
   const single = byId("single");
   single.hidden = !isKept || manifest.files.length < 2;
@@ -52,7 +53,11 @@ function showFile({ download, manifest, fresh }) {
 /** @param {Arrived} arrived */
 async function showText({ download }) {
   const area = /** @type {HTMLTextAreaElement} */ (byId("revealed"));
-  area.value = await download.text();
+  try {
+    area.value = await download.text();
+  } catch {
+    return withoutCopy("receive.lost_copy");
+  }
   area.rows = Math.min(16, area.value.split("\n").length + 1);
   byId("arrived").hidden = true;
   byId("text-block").hidden = false;

@@ -4,9 +4,10 @@
  * Asks in a dialog of the page; Escape is a no.
  *
  * @param {{ title: string, text: string, yes: string, no: string }} words
+ * @param {AbortSignal} [signal] aborted where there is nothing to ask any more, which is a no
  * @returns {Promise<boolean>}
  */
-export function ask({ title, text, yes, no }) {
+export function ask({ title, text, yes, no }, signal) {
   const dialog = document.createElement("dialog");
   dialog.className = "ticket ask";
   dialog.setAttribute("aria-labelledby", "ask-title");
@@ -26,7 +27,10 @@ export function ask({ title, text, yes, no }) {
   dialog.append(body);
   document.body.append(dialog);
   return new Promise((resolve) => {
+    const moot = () => dialog.close();
+    signal?.addEventListener("abort", moot);
     dialog.addEventListener("close", () => {
+      signal?.removeEventListener("abort", moot);
       dialog.remove();
       resolve(dialog.returnValue === "yes");
     });

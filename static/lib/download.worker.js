@@ -27,6 +27,11 @@ class TakenElsewhere extends Error {
   code = "taken_elsewhere";
 }
 
+/** Another tab of this browser has it, in a place of its own. */
+class TakenHere extends Error {
+  code = "taken_here";
+}
+
 /** Reasons of aborts. */
 const PAUSED = Symbol("paused");
 const STOPPED = Symbol("stopped");
@@ -58,6 +63,8 @@ class Job {
   #pause = null;
   #running = Promise.resolve();
   #runs = false;
+  /** Whether everything came by this job. */
+  #has = false;
   /** @type {Transfer | null} */
   #transfer = null;
   /** Plain bytes verified and written, and those of them that are noted. */
@@ -119,6 +126,8 @@ class Job {
       const transfer = await this.#open(record);
       await this.#pausable((signal) => transfer.content.receive(signal, this.#told()));
       record = await this.#arrive(transfer, record);
+    } else if (!this.#has && !record.staged) {
+      throw new TakenHere("another tab has it");
     }
     await this.#finish(record);
   }
@@ -286,6 +295,7 @@ class Job {
     await sink.flush();
     const blob = await sink.finish();
     this.#transfer = null;
+    this.#has = true;
     if (blob) post({ blob });
     return this.#keep({ ...record, state: "arrived", progress: undefined, leaseExpiresAt: later(record.lease) });
   }

@@ -2,7 +2,7 @@
 
 import { plainLength } from "./seal.js";
 import { t } from "./text.js";
-import { announce, byId, fact, only, say, size, span, timeElement } from "./ui.js";
+import { announce, byId, fact, focus, only, say, size, span, timeElement } from "./ui.js";
 
 /** @typedef {import("./api.js").Receipt} Receipt */
 /** @typedef {import("./timeline.js").Happening} Happening */
@@ -23,8 +23,10 @@ export function draw(receipt, all, sealed) {
   const isFirst = drawn === "";
   drawn = now;
   byId("live").hidden = false;
+  const revoking = byId("revoke").contains(document.activeElement);
   only(byId("receipt"), "known", ...(receipt.state === "ready" ? ["tear", "revoke"] : []));
   drawState(receipt, sealed);
+  if (revoking && byId("revoke").hidden) focus(byId("state"));
   byId("timeline").replaceChildren(...all.map((happening) => row(happening, sealed)));
   mark(receipt);
   const lines = all.map(headline);

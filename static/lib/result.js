@@ -51,7 +51,7 @@ function keeps(result, name, value, button = name) {
   const field = /** @type {HTMLInputElement} */ (part(result, name));
   field.value = value;
   field.addEventListener("focus", () => field.select());
-  copies(part(result, `copy-${button}`), () => value);
+  copies(part(result, `copy-${button}`), () => value, () => field.select());
 }
 
 /**

@@ -42,7 +42,7 @@ export function watch(place, what, begin) {
     });
     panel.onPause = (paused) => (paused ? upload.resume() : upload.pause());
     panel.onCancel = async () => {
-      if (await ask(cancelling())) await upload.cancel();
+      if (await ask(cancelling(), over.signal)) await upload.cancel();
     };
     // The tab warns before it closes.
     addEventListener("beforeunload", (event) => event.preventDefault(), { signal: over.signal });

@@ -92,7 +92,7 @@ class Row {
     names.id = `share-${share.id}`;
     for (const action of this.#part("actions").children) action.setAttribute("aria-describedby", names.id);
     this.#part("receipt").setAttribute("href", receiptOf(share));
-    copies(this.#part("copy"), () => linkOf(share));
+    copies(this.#part("copy"), () => linkOf(share), () => this.#showLink());
     this.#part("revoke").addEventListener("click", () => this.#revoke());
     this.#part("forget").addEventListener("click", async () => {
       if (this.ended || (await ask(forgetting()))) forget();
@@ -125,12 +125,22 @@ class Row {
       await api.revoke(this.#share.id, this.#share.owner);
       this.#part("problem").textContent = "";
     } catch (error) {
-      const code = error instanceof api.ApiError ? error.code : "unreachable";
-      this.#part("problem").textContent = t("shares.revoke.failed", { why: problemOf(code) });
+      this.#part("problem").textContent = whyNot(error);
     }
     await this.refresh();
     announce(this.#part("state").textContent ?? "");
     this.#part("receipt").focus();
+  }
+
+  /** Where it has to be copied by hand. */
+  #showLink() {
+    const field = this.element.querySelector("input") ?? document.createElement("input");
+    field.className = "link";
+    field.readOnly = true;
+    field.value = linkOf(this.#share);
+    field.setAttribute("aria-labelledby", this.#part("names").id);
+    this.#part("actions").after(field);
+    field.select();
   }
 
   #show() {
@@ -158,6 +168,13 @@ class Row {
   #part(name) {
     return part(this.element, name);
   }
+}
+
+/** Why it could not be revoked. What is not there any more says so itself. @param {unknown} error */
+function whyNot(error) {
+  if (!(error instanceof api.ApiError) || error.foreign) return t("shares.revoke.failed", { why: problemOf("unreachable") });
+  if (error.code === "claimed") return t("receipt.revoke.late");
+  return error.status === 404 ? "" : t("receipt.revoke.failed");
 }
 
 const revoking = () => ({

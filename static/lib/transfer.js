@@ -32,15 +32,19 @@ import { announce, byId, clock, focus, say, size, span } from "./ui.js";
  * @param {Told} told
  */
 export async function transfer(share, how, told) {
+  // What is shown first takes the focus, and is read out.
+  showBelow("transfer");
   const view = new View(share, how, told);
   byId("pause").onclick = () => view.download?.pause();
   byId("go-on").onclick = () => void view.goOn();
-  showBelow("transfer");
   await view.begin();
 }
 
 /** The lease may be as old as that while bytes move, in milliseconds. */
 const RENEWED = 20_000;
+
+/** Problems that nobody can go on from. */
+const ENDS = ["budget_spent", "taken_here"];
 
 /** What a reload would lose: there is nothing of it on this machine that it could go on from. */
 const isLostByReload = (/** @type {Plan} */ how) => how.kind !== "staged";
@@ -167,7 +171,7 @@ class View {
     goOn.hidden =
       phase !== "paused" &&
       phase !== "waiting" &&
-      !(phase === "failed" && this.#state.problem?.code !== "budget_spent");
+      !(phase === "failed" && !ENDS.includes(this.#state.problem?.code ?? ""));
     goOn.textContent = t(phase === "waiting" ? "receive.now" : "receive.go_on");
     // The button that was pressed is gone: the keyboard stays with the other.
     if (had instanceof HTMLElement && had.hidden) (goOn.hidden ? byId("pause") : goOn).focus();

@@ -171,8 +171,9 @@ export function announce(text) {
  *
  * @param {HTMLElement} button
  * @param {() => string} text
+ * @param {() => void} [failed] shows it, where it has to be copied by hand
  */
-export function copies(button, text) {
+export function copies(button, text, failed) {
   const label = button.textContent;
   /** @type {ReturnType<typeof setTimeout>} */
   let timer;
@@ -182,6 +183,7 @@ export function copies(button, text) {
       button.textContent = t("copied");
     } catch {
       button.textContent = t("copy.failed");
+      failed?.();
     }
     announce(button.textContent);
     clearTimeout(timer);

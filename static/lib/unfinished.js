@@ -37,7 +37,10 @@ export async function showUnfinished(place, goOn, changed) {
 async function row(record, goOn, changed) {
   const element = clone("unfinished-row");
   const name = contentsOf(record.manifest);
-  part(element, "names").textContent = name;
+  const names = part(element, "names");
+  names.textContent = name;
+  names.id = `unfinished-${record.id}`;
+  for (const action of ["on", "discard"]) part(element, action).setAttribute("aria-describedby", names.id);
   part(element, "bar").setAttribute("aria-label", t("send.unfinished.bar", { name }));
   part(element, "discard").addEventListener("click", async () => {
     if (!(await ask(discarding()))) return;

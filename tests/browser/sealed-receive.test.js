@@ -486,6 +486,25 @@ onStore("embedded", "where a browser can't unseal", (test) => {
   });
 });
 
+onStore("embedded", "a download that stood still for too long", (test) => {
+  test("is called this browser's own, and not somebody else's", async ({ ownServer, openModern, proxy, watch }) => {
+    watch.allow(REFUSALS);
+    const { address } = await ownServer(["--lease", "2s"]);
+    const share = await sealed(address, file(randomBytes(20 * 2 ** 20)));
+    const between = await proxy({ before: address });
+    const page = await openModern();
+    await page.goto(share.link.replace(address, between.address));
+    await button(page, "Download").waitFor();
+    between.throttle(2 ** 20, ["down"]);
+    await button(page, "Download").click();
+    await page.getByRole("heading", { name: "Downloading" }).waitFor();
+    await page.goto("about:blank");
+    while ((await receiptOf(address, share)).state !== "lapsed") await new Promise((resolve) => setTimeout(resolve, 200));
+    await page.goto(share.link.replace(address, between.address));
+    await page.getByText("You took it, but its download was not done in time.").waitFor();
+  });
+});
+
 onStore("embedded", "where a browser has no room of its own", (test) => {
   /** @param {Page} page */
   const cramped = (page) =>
@@ -541,6 +560,27 @@ onStore("embedded", "where a browser has no room of its own", (test) => {
     assert.ok((await readFile(await got.path())).equals(content));
     const again = await download(page, () => button(page, "Save again").click());
     assert.ok((await readFile(again.path)).equals(content));
+  });
+
+  test("what another tab has is not said to be here", async ({ server, openModern, watch }) => {
+    const share = await sealed(server, file(randomBytes(1000)));
+    const first = await openModern();
+    const second = await first.context().newPage();
+    await watch.follow(second);
+    for (const page of [first, second]) {
+      await cramped(page);
+      await page.addInitScript(() => {
+        delete globalThis.showSaveFilePicker;
+        Reflect.deleteProperty(Navigator.prototype, "serviceWorker");
+      });
+      await page.goto(share.link);
+      await button(page, "Download").waitFor();
+    }
+    await Promise.all([first.waitForEvent("download"), button(first, "Download").click()]);
+    await first.getByRole("heading", { name: "Arrived" }).waitFor();
+    await button(second, "Download").click();
+    await second.getByText("Another tab of this browser has it already.").waitFor();
+    assert.equal(await button(second, "Go on").isVisible(), false);
   });
 
   test("because it keeps no site's data, the page holds a small file in memory", async ({ server, folder, openProfile, watch }) => {

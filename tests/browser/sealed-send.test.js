@@ -291,6 +291,23 @@ onStore("embedded", "the page that sends", (test) => {
     await result(page);
   });
 
+  test("asks on the smallest screen so that one can answer, and not for longer than there is something to ask", async ({ openModern, proxy }) => {
+    const between = await proxy();
+    const page = await openModern({ viewport: { width: 341, height: 155 } });
+    await prepare(page, between.address, { files: file("Film.mp4", Buffer.alloc(24 * MEBIBYTE)) });
+    between.throttle(3 * MEBIBYTE, ["up"]);
+    await send(page);
+    await page.getByRole("button", { name: "Cancel" }).click();
+    const keep = page.getByRole("button", { name: "Keep sending" });
+    assert.ok(await focused(keep));
+    const { y, height } = await keep.boundingBox();
+    assert.ok(y >= 0 && y + height <= 155, `the button with the focus is at ${y}`);
+    between.throttle(Infinity);
+    await result(page);
+    assert.equal(await page.getByRole("dialog").count(), 0);
+    assert.ok(await focused(page.getByRole("heading", { level: 1 })));
+  });
+
   test("says why it waits, and that it goes on by itself", async ({ openModern, proxy, watch }) => {
     watch.allow(BROKEN);
     const between = await proxy();
@@ -570,6 +587,30 @@ onBothStores("my shares", (test) => {
     await stamped(recipient, receipt, /revoked/i);
     await recipient.goto(link);
     await recipient.getByRole("heading", { name: "Withdrawn" }).waitFor();
+  });
+
+  test("say that it is too late to revoke what was taken meanwhile", async ({ openModern, server, watch }) => {
+    watch.allow(/status of (404|409)/);
+    const page = await openModern();
+    const { link, receipt } = await give(page, server, { files: file("gone.txt", "gone") });
+    const row = page.locator(".shares li");
+    await row.getByRole("button", { name: "Revoke" }).waitFor();
+    const recipient = await openModern();
+    await take(recipient, link);
+    await stamped(recipient, receipt, /arrived/i);
+    await row.getByRole("button", { name: "Revoke" }).click();
+    await page.getByRole("button", { name: "Revoke it" }).click();
+    await row.getByText("Too late: it has just been taken.").waitFor();
+    await row.filter({ hasText: "Arrived" }).waitFor();
+  });
+
+  test("show a link that can't be copied", async ({ openModern, server }) => {
+    const page = await openModern();
+    await page.addInitScript(() => (navigator.clipboard.writeText = () => Promise.reject(new Error("barred"))));
+    const { link } = await give(page, server, { files: file("one.txt", "1") });
+    const row = page.locator(".shares li");
+    await row.getByRole("button", { name: "Copy the link" }).click();
+    assert.equal(await row.getByRole("textbox", { name: "one.txt" }).inputValue(), link);
   });
 
   test("that the server does not know any more are over", async ({ openModern, server, watch }) => {
