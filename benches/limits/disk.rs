@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::load::cycles;
 use crate::process::{Process, scratch, spent};
-use crate::shared::{self, Work};
+use crate::served::{self, Work};
 use crate::table::{Report, Row};
 use crate::{Options, SMALL};
 
@@ -28,34 +28,33 @@ const TMPFS: i64 = 0x0102_1994;
 /// waits for [`COMMITS`] of them in a cycle, and for its own requests, which take as long as a lone client's in memory. So
 /// many clients come to `clients / (COMMITS × sync + lone cycle)` a second, unless the CPU ends it sooner: never to more
 /// than as many clients do in memory. To come near, all clients would have to be in every batch; one that asks while a sync
-/// runs waits for the rest of that, too, and whoever is answered waits for a core. How much of the limit that leaves, threads
-/// show that share syncs and take the CPU as long as server and clients do for a cycle in memory; then the same where the one
-/// that writes takes as much of it as our ledger. It writes beside that, which is in the ledger's time already: a little too much.
+/// runs waits for the rest of that, too, and whoever is answered waits for a core. How much of the limit that leaves, a server
+/// shows that does nothing but take the CPU as long as ours does for a cycle: in memory, and the one thread that writes on the disk.
 pub(crate) fn disk(options: &Options, report: &mut Report) {
     let root = on_disk();
     println!("\non disk: {}", root.display());
     let (server, in_memory) = (Process::ours_in(&root, None), Process::ours(None));
     for clients in CLIENTS {
         let mut limit = Row::new("what one fdatasync per batch allows");
-        let mut bare = Row::new("threads that work as long");
-        let mut single = Row::new("the same, a part of it in the writer");
+        let mut bare = Row::new("a server that only works as long");
         let mut own = Row::at_least("embedded, on disk", (100.0 / WITHIN).floor() / 100.0);
         let (mut appended, mut rewritten) = (Vec::new(), Vec::new());
         for _ in 0..options.runs {
             let lone = cycles(&in_memory, 1, SYNCING, SMALL).a_second();
-            let (before, ledger) = (spent(), in_memory.thread_cpu("ledger"));
+            let ledger = |server: &Process| Duration::from_secs_f64(server.thread_cpu("ledger"));
+            let (before, written) = (spent(), ledger(&in_memory));
             let most = cycles(&in_memory, clients, options.time, SMALL);
-            let a_cycle = |seconds: f64| Duration::from_secs_f64(seconds / most.count());
-            let (all, within) =
-                (a_cycle(spent() - before + most.cost.cpu), a_cycle(in_memory.thread_cpu("ledger") - ledger));
+            let all = Duration::from_secs_f64(spent() - before + most.cost.cpu);
+            let serving = (all - (ledger(&in_memory) - written)).div_f64(most.count());
             let syncs = Syncs::measure(&root, clients as u64 * SMALL);
+            let written = ledger(&server);
             let done = cycles(&server, clients, options.time, SMALL);
+            let writing = (ledger(&server) - written).div_f64(done.count());
             let syncs = syncs.and(Syncs::measure(&root, clients as u64 * SMALL));
-            let shared = |before, within| {
-                shared::cycles(&root, clients, Work { commits: COMMITS, before, within }, SMALL, options.time)
-            };
-            bare.figures.push(shared(all, Duration::ZERO));
-            single.figures.push(shared(all.saturating_sub(within), within));
+            let idle = served::idle(&root, clients, SMALL, SYNCING);
+            let work =
+                Work { serving: serving.saturating_sub(idle.serving), writing: writing.saturating_sub(idle.writing) };
+            bare.figures.push(served::cycles(&root, clients, work, SMALL, options.time));
             let cycle = f64::from(COMMITS) * syncs.quickest() + 1.0 / lone;
             limit.figures.push(most.a_second().min(clients as f64 / cycle));
             own.add(done.a_second(), done.cost, done.count() / 1e3);
@@ -64,7 +63,7 @@ pub(crate) fn disk(options: &Options, report: &mut Report) {
             rewritten.push(syncs.rewritten * 1e3);
         }
         let clients = if clients == 1 { "1 client".to_owned() } else { format!("{clients} clients") };
-        report.table(&format!("on disk, {clients}, 4 KiB cycles/s"), "CPU ms/cycle", &[&limit, &bare, &single, &own]);
+        report.table(&format!("on disk, {clients}, 4 KiB cycles/s"), "CPU ms/cycle", &[&limit, &bare, &own]);
         report.figure(&format!("  fdatasync of a batch of {clients}, appended"), "ms", &appended, None);
         report.figure(&format!("  fdatasync of a batch of {clients}, over what was there"), "ms", &rewritten, None);
     }

@@ -15,9 +15,9 @@ mod load;
 mod memory;
 mod page;
 mod process;
+mod served;
 mod servers;
 mod share;
-mod shared;
 mod table;
 
 use std::env;
