@@ -9,6 +9,7 @@ pub mod blobs;
 pub mod cli;
 pub mod client;
 pub mod config;
+mod disk;
 pub mod http;
 pub mod ledger;
 pub mod metrics;

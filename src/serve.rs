@@ -144,7 +144,7 @@ pub fn takedown(config: &Config, id: &ShareId) -> anyhow::Result<()> {
         bail!("there is no store in {}: set --data-dir as for the server", config.data_dir.display());
     }
     runtime()?.block_on(async {
-        let store = connect(config).await?;
+        let store = connect(config, false).await?;
         store.revoke(id, Revoker::Operator).await.with_context(|| format!("share {id}"))?;
         println!("share {id} is ended and freed");
         Ok(())
@@ -163,7 +163,7 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 async fn open(config: &Config) -> anyhow::Result<Arc<Store>> {
     if config.uses_redis() {
         // There, what nobody tends vanishes by itself or is swept.
-        return connect(config).await;
+        return connect(config, true).await;
     }
     let (ledger, blobs) = embedded(config).await?;
     let present = blobs.all().await.context("can't list the blobs")?;
@@ -175,7 +175,8 @@ async fn open(config: &Config) -> anyhow::Result<Arc<Store>> {
     Ok(store)
 }
 
-async fn connect(config: &Config) -> anyhow::Result<Arc<Store>> {
+/// A store beside which others may use the same ledger and blobs; whoever `serves` is told what its settings may lose.
+async fn connect(config: &Config, serves: bool) -> anyhow::Result<Arc<Store>> {
     if let Some(server) = config.redis() {
         let settings = redis::Settings {
             server,
@@ -186,6 +187,9 @@ async fn connect(config: &Config) -> anyhow::Result<Arc<Store>> {
             patience: REDIS_PATIENCE,
         };
         let redis = redis::connect(&settings).await?;
+        if serves {
+            redis.warn_of_settings().await;
+        }
         let ledger = Box::new(RedisLedger::new(redis.clone()));
         let blobs = match apart(config, &*ledger).await? {
             Some(blobs) => blobs,

@@ -123,8 +123,9 @@ impl Store {
     /// Where a share's checksums are, once they are computed.
     fn checksums(&self, id: &ShareId) -> Arc<Checksums> {
         let mut known = self.checksums.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= CHECKSUMS_KEPT {
-            known.clear();
+        if known.len() >= CHECKSUMS_KEPT && !known.contains_key(id) {
+            // Those that somebody waits for stay.
+            known.retain(|_, checksums| Arc::strong_count(checksums) > 1);
         }
         known.entry(*id).or_default().clone()
     }
@@ -247,10 +248,7 @@ impl Store {
     /// # Errors
     /// As [`Ledger::publish`].
     pub async fn publish(&self, publish: &Publish) -> Result<Timestamp> {
-        if let Some(content) = &publish.inline {
-            // The ledger that holds it must be able to record what is freed.
-            self.blobs.room((publish.manifest.len() + content.len()) as u64).await?;
-        } else {
+        if publish.inline.is_none() {
             // Where blobs vanish by themselves, their time was the upload's window until now.
             let until = now().after(publish.terms.expires_in);
             match self.blobs.secure(&publish.id, publish.base + publish.size, until).await {
@@ -398,14 +396,26 @@ impl Store {
             let emptied = "the ledger has lost what it held: restore it, or start the servers anew";
             return Err(ledger::Error::Unavailable(emptied.to_owned()).into());
         }
-        for id in self.orphans(present).await? {
-            self.ledger.confirm(&id).await?;
-            let old = self.blobs.written(&id).await?.is_some_and(|at| at < before);
-            if old && !self.ledger.holds(&id).await? && self.free_orphan(&id).await {
-                self.metrics.freed.inc();
+        // In a cluster a part of the ledger may be away, and no other waits for it.
+        let mut all = Ok(());
+        for id in present {
+            match self.is_orphan(&id, before).await {
+                Ok(true) if self.free_orphan(&id).await => drop(self.metrics.freed.inc()),
+                Ok(_) => {}
+                Err(error) => all = Err(error),
             }
         }
-        Ok(())
+        all
+    }
+
+    /// Whether a blob has no record, for certain, and was not written to since `before`.
+    async fn is_orphan(&self, id: &ShareId, before: Timestamp) -> Result<bool> {
+        if self.ledger.holds(id).await? {
+            return Ok(false);
+        }
+        self.ledger.confirm(id).await?;
+        let old = self.blobs.written(id).await?.is_some_and(|at| at < before);
+        Ok(old && !self.ledger.holds(id).await?)
     }
 
     /// Frees a blob without a record. Where that fails, the others don't wait for it: `false`.
@@ -423,22 +433,13 @@ impl Store {
     /// # Errors
     /// Where the ledger fails.
     pub async fn tidy(&self, present: Vec<ShareId>) -> Result<()> {
-        for id in self.orphans(present).await? {
-            self.free_orphan(&id).await;
-        }
-        Ok(())
-    }
-
-    /// Of the blobs that were `present`, those without a record. As an upload is begun in the ledger before its first byte is
-    /// written, they will never have one.
-    async fn orphans(&self, present: Vec<ShareId>) -> Result<Vec<ShareId>> {
-        let mut orphans = Vec::new();
+        // As an upload is begun in the ledger before its first byte is written, what has no record will never have one.
         for id in present {
             if !self.ledger.holds(&id).await? {
-                orphans.push(id);
+                self.free_orphan(&id).await;
             }
         }
-        Ok(orphans)
+        Ok(())
     }
 
     /// `Ok` where ledger and blobs answer.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Rooms from the door inwards. A room may name those that stand behind it, and the pure ones.
 const INWARDS: [&[&str]; 6] =
-    [&["main"], &["cli", "serve"], &["http"], &["config", "store"], &["ledger", "blobs"], &["redis"]];
+    [&["main"], &["cli", "serve"], &["http"], &["config", "store"], &["ledger", "blobs"], &["redis", "disk"]];
 /// The other end of the API: knows no room of the server, and only the door knows it.
 const CLIENT: &str = "client";
 const DOOR: [&str; 2] = ["main", "cli"];

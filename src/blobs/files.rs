@@ -18,6 +18,7 @@ use tokio::task::spawn_blocking;
 
 use super::growth::Growth;
 use super::{Blobs, Error, Outlet, Pieces, Result, Writer};
+use crate::disk;
 use crate::share::{ShareId, Timestamp};
 
 /// Bytes that are written or read at once: large enough that a trip to another thread costs little, small enough for a core's cache.
@@ -30,8 +31,6 @@ const QUICK: Duration = Duration::from_millis(5);
 const TURN: usize = 512 * 1024;
 /// So many pieces go by way of another thread before it is tried again without.
 const DETOURS: u32 = 128;
-/// Of the disk, this much stays free, or a twentieth of it where that is less: the ledger must be able to record what is freed.
-const FLOOR: u64 = 1 << 30;
 
 /// The folder of all blobs.
 pub struct Files {
@@ -115,10 +114,11 @@ impl Blobs for Files {
     }
 
     async fn room(&self, bytes: u64) -> Result<()> {
-        let disk = rustix::fs::statvfs(&self.folder).map_err(|error| of_folder(failure(error.into())))?;
-        let (free, total) = (disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize);
-        let floor = FLOOR.min(total / 20);
-        if free.saturating_sub(floor) < bytes { Err(Error::Full) } else { Ok(()) }
+        match disk::has_room(&self.folder, bytes) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::Full),
+            Err(error) => Err(of_folder(failure(error))),
+        }
     }
 
     async fn all(&self) -> Result<Vec<ShareId>> {

@@ -59,7 +59,7 @@ pub struct Send {
 pub struct Receive {
     /// The link, or a plain link; - reads it from standard input. Left out, it is asked for: the process list shows arguments
     pub(super) link: Option<String>,
-    /// Take it without asking first
+    /// Take it without asking first; hidden files need -o then
     #[arg(long)]
     pub(super) yes: bool,
     /// Folder to put the files in, made when missing; - writes the one file to standard output

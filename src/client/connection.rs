@@ -135,9 +135,10 @@ impl Server {
         // To HEAD the server says no more than that.
         let is_ours = text(CONTENT_TYPE.as_str()).as_deref() == Some("application/problem+json");
         let elsewhere = text(LOCATION.as_str()).filter(|_| status.is_redirection());
-        let body = self.body(answer).await.unwrap_or_default();
-        let mut problem: Problem = serde_json::from_slice(&body).unwrap_or_default();
-        if body.is_empty() && is_ours {
+        let body = self.body(answer).await;
+        let said = body.as_deref().unwrap_or_default();
+        let mut problem: Problem = serde_json::from_slice(said).unwrap_or_default();
+        if is_ours && body.is_ok() && said.is_empty() {
             problem.code = Some(String::new());
         }
         problem.status = status.as_u16();

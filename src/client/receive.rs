@@ -99,8 +99,8 @@ impl Offer {
         suits(asked, &manifest)?;
         let sink = self.sink(asked, &claim, &manifest)?;
         let before = going.turn(sink.target()?);
-        if before.is_some() && asked.yes && asked.output.is_none() {
-            questions::hides_nothing(&manifest)?;
+        if before.is_some() {
+            seen(asked, &sink, &manifest)?;
         }
         if let Sink::Files(parts) = &sink {
             if let Some(whole) = &going.state.whole
@@ -149,10 +149,9 @@ impl Offer {
         suits(asked, &manifest)?;
         if !asked.yes {
             questions::agree(&manifest, peeked.downloads_left, &peeked.expires_at).await?;
-        } else if asked.output.is_none() {
-            questions::hides_nothing(&manifest)?;
         }
         let sink = self.sink(asked, claim, &manifest)?;
+        seen(asked, &sink, &manifest)?;
         let over = match &sink {
             Sink::Files(parts) => {
                 parts.places().fits(0)?;
@@ -323,6 +322,12 @@ impl Offer {
             Err(failure) => say(format_args!("It is all here, but the server does not know: {failure}")),
         }
     }
+}
+
+/// Fails where hidden files would be written that nobody was shown, to a folder that nobody named.
+fn seen(asked: &asked::Receive, sink: &Sink, manifest: &Manifest) -> Result<()> {
+    let unseen = asked.yes && asked.output.is_none() && matches!(sink, Sink::Files(_));
+    if unseen { questions::hides_nothing(manifest) } else { Ok(()) }
 }
 
 /// Fails where what is there can't go where it is asked for.

@@ -49,7 +49,7 @@ impl Rate {
 /// Derives keys from passwords, one at a time: each takes a core for a tenth of a second.
 pub(super) struct Queue {
     turn: Semaphore,
-    /// Whose it is, and who waits.
+    /// The network of each that is in the queue: one whose turn it is, 16 that wait.
     places: Mutex<Vec<Network>>,
 }
 

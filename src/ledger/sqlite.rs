@@ -10,7 +10,7 @@ mod step;
 mod uploads;
 mod writer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ use super::{
     Advance, Attempt, Charge, ClaimRequest, Error, Grant, Lease, Ledger, NewUpload, Publish, Remains, Result, Revoker,
     Share, Upload,
 };
+use crate::disk;
 use crate::share::{Digest, Ended, History, Network, ShareId, State, Timestamp, random};
 
 /// What `schema.sql` makes.
@@ -34,6 +35,7 @@ const SCHEMA: u32 = 2;
 
 /// A ledger in one file, for one server.
 pub struct Sqlite {
+    dir: PathBuf,
     writer: Writer,
     /// Looks things up without waiting for a commit. A look-up takes microseconds, so it runs where it is asked for.
     reader: Mutex<Connection>,
@@ -80,7 +82,12 @@ impl Sqlite {
         };
         let (db, reader, held) = open().with_context(|| format!("can't open the ledger {}", path.display()))?;
         let writer = Writer::start(Book { db, held }).context("can't start the ledger's thread")?;
-        Ok(Self { writer, reader: Mutex::new(reader), max_storage: max_storage.unwrap_or(u64::MAX) })
+        Ok(Self {
+            dir: dir.to_owned(),
+            writer,
+            reader: Mutex::new(reader),
+            max_storage: max_storage.unwrap_or(u64::MAX),
+        })
     }
 
     fn read<T>(&self, look: impl FnOnce(&Connection) -> Step<T>) -> Result<T> {
@@ -124,6 +131,12 @@ impl Ledger for Sqlite {
     }
 
     async fn publish(&self, publish: &Publish, now: Timestamp) -> Result<Timestamp> {
+        if let Some(content) = &publish.inline
+            && !disk::has_room(&self.dir, (publish.manifest.len() + content.len()) as u64)
+                .map_err(|error| Error::Unavailable(error.to_string()))?
+        {
+            return Err(Error::Full);
+        }
         let (publish, max_storage) = (publish.clone(), self.max_storage);
         self.writer.run(move |book| publish::publish(book, &publish, max_storage, now)).await
     }

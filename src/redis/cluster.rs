@@ -247,14 +247,16 @@ impl View {
             let words: Vec<&str> = node.split(' ').collect();
             let address = words.get(1).and_then(|address| address.split('@').next()?.rsplit_once(':'));
             let Some((host, Ok(port))) = address.map(|(host, port)| (host, port.parse())) else { continue };
-            let (address, flags) = ((host.to_owned(), port), words.get(2).copied().unwrap_or_default());
+            let address = (host.to_owned(), port);
+            let flags: Vec<&str> = words.get(2).map_or(Vec::new(), |flags| flags.split(',').collect());
             if host.is_empty() {
                 continue;
             }
             view.all.insert(address.clone());
             let slots: Vec<_> = words.iter().skip(8).filter_map(|word| range(word)).collect();
             // One that failed keeps its slots until another takes over.
-            if flags.contains("master") && !(slots.is_empty() && flags.contains("fail")) {
+            let failed = flags.iter().any(|flag| matches!(*flag, "fail" | "fail?"));
+            if flags.contains(&"master") && !(slots.is_empty() && failed) {
                 view.masters.insert(address.clone());
                 view.slots.extend(slots.into_iter().map(|slots| (slots, address.clone())));
             }

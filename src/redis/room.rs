@@ -72,6 +72,11 @@ impl Room {
         self.evicts.load(Ordering::Relaxed)
     }
 
+    /// Whether what comes is taken until there is no memory left.
+    pub(super) fn is_endless(&self) -> bool {
+        self.limit.load(Ordering::Relaxed) == u64::MAX
+    }
+
     /// Counts what was written since the last sample.
     pub(crate) fn wrote(&self, bytes: u64) {
         self.written.fetch_add(bytes, Ordering::Relaxed);
@@ -139,11 +144,6 @@ impl Memory {
 
     pub(super) fn evicts(&self) -> bool {
         self.max > 0 && self.policy != "noeviction"
-    }
-
-    /// Whether it takes what comes until there is no memory left.
-    pub(super) fn is_endless(&self) -> bool {
-        self.max == 0
     }
 
     /// Says that shares may be lost.

@@ -33,12 +33,6 @@ pub async fn connect(settings: &Settings) -> anyhow::Result<Arc<Redis>> {
         );
         evicting.complain();
     }
-    if settings.max_storage.is_none() && memory.iter().any(Memory::is_endless) {
-        tracing::warn!(
-            "Redis has no maxmemory: once memory is full it is killed, where it could have refused; set maxmemory"
-        );
-    }
-    warn_of_what_a_crash_would_lose(&shards).await;
     let room = Arc::new(Room::new(settings.max_storage, settings.has_blobs));
     room.take(&memory);
     let sampler = tokio::spawn(sample(Arc::clone(&shards), Arc::clone(&room)));
@@ -188,7 +182,19 @@ pub(super) fn reason(error: &RedisError) -> String {
     }
 }
 
-/// Says loudly where what is acknowledged might not survive: some hosts forbid `CONFIG`, and then only INFO can tell.
+impl Redis {
+    /// Says loudly which settings might lose what is acknowledged.
+    pub async fn warn_of_settings(&self) {
+        if self.room.is_endless() {
+            tracing::warn!(
+                "Redis has no maxmemory: once memory is full it is killed, where it could have refused; set maxmemory"
+            );
+        }
+        warn_of_what_a_crash_would_lose(&self.shards).await;
+    }
+}
+
+/// Some hosts forbid `CONFIG`, and then only INFO can tell.
 async fn warn_of_what_a_crash_would_lose(shards: &Shards) {
     let kept = shards.ask_masters(::redis::cmd("INFO").arg("persistence")).await.unwrap_or_default();
     if kept.into_iter().any(|info| field(&text(info), "aof_enabled") == Some("0")) {

@@ -185,5 +185,7 @@ pub(super) fn is_repeatable(error: &RedisError) -> bool {
 /// A master that becomes a replica lets go of those who wait for its replicas.
 fn is_demoted(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown))
+        // Redis 6 wraps what fails in a script.
+        || error.to_string().contains("-READONLY ")
         || (error.kind() == ErrorKind::Extension && error.to_string().contains("UNBLOCKED"))
 }

@@ -184,8 +184,10 @@ impl Incoming {
             match tokio::time::timeout(HEARD, &mut sync).await {
                 Ok(synced) => return Ok(synced?),
                 Err(_) => {
-                    let window_ends_at = Some(now().after(PLAIN_WINDOW));
+                    let until = now().after(PLAIN_WINDOW);
+                    let window_ends_at = Some(until);
                     let (id, token, writer, from, to) = (*id, *token, *writer, *recorded, *recorded);
+                    store.blobs.keep(&id, until).await?;
                     store.ledger.advance(&Advance { id, token, writer, from, to, window_ends_at }, now()).await?;
                 }
             }

@@ -11,13 +11,14 @@ if receipt[2] then
   if ARGV[4] == upload[3] then return { 'ok', upload[2], upload[1] } end
   return { 'published' }
 end
-local resumable = ARGV[5] ~= ''
+-- The window of one that can be resumed does not move with each step.
+local resumable = ARGV[5] == ''
 if resumable and upload[2] ~= '' and tonumber(ARGV[4]) > tonumber(upload[2]) then return { 'conflict', upload[3] } end
 if upload[2] == '' and ARGV[7] == '0' then return { 'full' } end
 local window = upload[1]
-if ARGV[5] ~= '' then window = ARGV[5] end
+if not resumable then window = ARGV[5] end
 redis.call('HSET', KEYS[1], 'offset', ARGV[4], 'writer', ARGV[2], 'window', window)
-if ARGV[5] ~= '' then
+if not resumable then
   redis.call('PEXPIREAT', KEYS[1], window)
   redis.call('HSET', KEYS[2], 'window', window)
   redis.call('PEXPIREAT', KEYS[2], ARGV[6])
