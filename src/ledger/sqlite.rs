@@ -12,6 +12,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -32,10 +33,14 @@ use crate::share::{Digest, Ended, History, Network, ShareId, State, Timestamp, r
 
 /// What `schema.sql` makes.
 const SCHEMA: u32 = 2;
+/// The disk is asked for so many bytes more than what comes, so that it need not be asked for each share.
+const ASKED_FOR: u64 = 4 << 20;
 
 /// A ledger in one file, for one server.
 pub struct Sqlite {
     dir: PathBuf,
+    /// Bytes that may come before the disk is asked again.
+    room: AtomicU64,
     writer: Writer,
     /// Looks things up without waiting for a commit. A look-up takes microseconds, so it runs where it is asked for.
     reader: Mutex<Connection>,
@@ -84,10 +89,25 @@ impl Sqlite {
         let writer = Writer::start(Book { db, held }).context("can't start the ledger's thread")?;
         Ok(Self {
             dir: dir.to_owned(),
+            room: AtomicU64::new(0),
             writer,
             reader: Mutex::new(reader),
             max_storage: max_storage.unwrap_or(u64::MAX),
         })
+    }
+
+    /// Takes `bytes` of the disk's room; [`Error::Full`] where there is none.
+    fn room(&self, bytes: u64) -> Result<()> {
+        if self.room.fetch_update(Relaxed, Relaxed, |room| room.checked_sub(bytes)).is_ok() {
+            return Ok(());
+        }
+        let has_room = |bytes| disk::has_room(&self.dir, bytes).map_err(|error| Error::Unavailable(error.to_string()));
+        if has_room(ASKED_FOR + bytes)? {
+            self.room.store(ASKED_FOR, Relaxed);
+        } else if !has_room(bytes)? {
+            return Err(Error::Full);
+        }
+        Ok(())
     }
 
     fn read<T>(&self, look: impl FnOnce(&Connection) -> Step<T>) -> Result<T> {
@@ -131,11 +151,8 @@ impl Ledger for Sqlite {
     }
 
     async fn publish(&self, publish: &Publish, now: Timestamp) -> Result<Timestamp> {
-        if let Some(content) = &publish.inline
-            && !disk::has_room(&self.dir, (publish.manifest.len() + content.len()) as u64)
-                .map_err(|error| Error::Unavailable(error.to_string()))?
-        {
-            return Err(Error::Full);
+        if let Some(content) = &publish.inline {
+            self.room((publish.manifest.len() + content.len()) as u64)?;
         }
         let (publish, max_storage) = (publish.clone(), self.max_storage);
         self.writer.run(move |book| publish::publish(book, &publish, max_storage, now)).await
