@@ -175,11 +175,11 @@ impl Ledger for Sqlite {
         };
         let Some(attempt) = attempt.filter(|_| counts) else { return looked };
         let (id, attempt) = (*id, *attempt);
-        let look = move |book: &mut Book| {
+        let guess = move |book: &mut Book| {
             let looked = look(&book.db, &id, Some(&attempt), now);
             looked.map_err(|refused| counted(&book.db, &id, &attempt, refused, now))
         };
-        self.writer.run(look).await
+        self.writer.run(guess).await
     }
 
     async fn admit(&self, id: &ShareId, network: &Network, now: Timestamp) -> Result<bool> {
@@ -293,6 +293,7 @@ impl Ledger for Sqlite {
         self.writer.run(look).await
     }
 }
+
 /// What is shown of a share that waits: everything to whoever proves that they have the key.
 fn look(db: &Connection, id: &ShareId, attempt: Option<&Attempt>, now: Timestamp) -> Step<Share> {
     let record = waiting(db, id, attempt, now)?;
