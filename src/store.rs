@@ -6,6 +6,7 @@ mod ahead;
 mod behind;
 mod incoming;
 mod metered;
+mod orphans;
 mod sealing;
 mod second;
 mod sweeper;
@@ -18,12 +19,12 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use tokio::sync::OnceCell;
 
 pub use incoming::Incoming;
 pub use metered::{Metered, Settle};
 pub use sealing::{Sealing, Settled};
 pub use sweeper::Sweeper;
+use unsealing::Checksums;
 pub use unsealing::{unsealed, with_checksums};
 pub(crate) use whole::whole;
 
@@ -35,11 +36,6 @@ use crate::share::{Digest, ShareId, Timestamp};
 
 /// Claims of small shares that are remembered for their first read.
 const FRESH_KEPT: usize = 4096;
-/// Shares whose computed checksums are remembered.
-const CHECKSUMS_KEPT: usize = 256;
-
-/// Of each file, once somebody has computed them; or why the content does not open.
-type Checksums = OnceCell<std::result::Result<Vec<u32>, seal::Error>>;
 
 /// Why the store did not do it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -101,8 +97,7 @@ pub struct Store {
     readers: Mutex<HashMap<Digest, usize>>,
     /// Small shares that were claimed here and not read yet.
     fresh: Mutex<HashMap<Digest, (ShareId, Lease)>>,
-    /// Checksums that had to be computed, by share: a zip is asked for more than once.
-    checksums: Mutex<HashMap<ShareId, Arc<Checksums>>>,
+    checksums: Checksums,
 }
 
 impl Store {
@@ -116,18 +111,8 @@ impl Store {
             metrics: Metrics::default(),
             readers: Mutex::default(),
             fresh: Mutex::default(),
-            checksums: Mutex::default(),
+            checksums: Checksums::default(),
         })
-    }
-
-    /// Where a share's checksums are, once they are computed.
-    fn checksums(&self, id: &ShareId) -> Arc<Checksums> {
-        let mut known = self.checksums.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= CHECKSUMS_KEPT && !known.contains_key(id) {
-            // Those that somebody waits for stay.
-            known.retain(|_, checksums| Arc::strong_count(checksums) > 1);
-        }
-        known.entry(*id).or_default().clone()
     }
 
     fn readers(&self) -> MutexGuard<'_, HashMap<Digest, usize>> {
@@ -378,68 +363,6 @@ impl Store {
     ) -> Result<blobs::Pieces> {
         let range = lease.base + range.start..lease.base + range.end;
         Ok(self.blobs.read(id, range, outlet).await?)
-    }
-
-    /// Frees the blobs that have no record and were not written to since `before`: a crash left them. Several servers may do so
-    /// at once.
-    ///
-    /// # Errors
-    /// Where ledger or blobs fail, or the ledger is another one than before: one that was emptied may yet be restored.
-    pub async fn free_orphans(&self, before: Timestamp) -> Result<()> {
-        // Known before there is anything to lose.
-        let name = self.ledger.name().await?;
-        let present = self.blobs.all().await?;
-        if present.is_empty() {
-            return Ok(());
-        }
-        if *self.ledger_name.get_or_init(|| name.clone()) != name {
-            let emptied = "the ledger has lost what it held: restore it, or start the servers anew";
-            return Err(ledger::Error::Unavailable(emptied.to_owned()).into());
-        }
-        // In a cluster a part of the ledger may be away, and no other waits for it.
-        let mut all = Ok(());
-        for id in present {
-            match self.is_orphan(&id, before).await {
-                Ok(true) if self.free_orphan(&id).await => drop(self.metrics.freed.inc()),
-                Ok(_) => {}
-                Err(error) => all = Err(error),
-            }
-        }
-        all
-    }
-
-    /// Whether a blob has no record, for certain, and was not written to since `before`.
-    async fn is_orphan(&self, id: &ShareId, before: Timestamp) -> Result<bool> {
-        if self.ledger.holds(id).await? {
-            return Ok(false);
-        }
-        self.ledger.confirm(id).await?;
-        let old = self.blobs.written(id).await?.is_some_and(|at| at < before);
-        Ok(old && !self.ledger.holds(id).await?)
-    }
-
-    /// Frees a blob without a record. Where that fails, the others don't wait for it: `false`.
-    async fn free_orphan(&self, id: &ShareId) -> bool {
-        let freed = self.blobs.free(id, 0).await;
-        if let Err(error) = &freed {
-            self.metrics.store_errors.inc();
-            tracing::warn!(%error, "bytes without a record can't be freed yet");
-        }
-        freed.is_ok()
-    }
-
-    /// Of the blobs that are `present`, frees those that died with the server before this one. To be called while no other process uses the store.
-    ///
-    /// # Errors
-    /// Where the ledger fails.
-    pub async fn tidy(&self, present: Vec<ShareId>) -> Result<()> {
-        // As an upload is begun in the ledger before its first byte is written, what has no record will never have one.
-        for id in present {
-            if !self.ledger.holds(&id).await? {
-                self.free_orphan(&id).await;
-            }
-        }
-        Ok(())
     }
 
     /// `Ok` where ledger and blobs answer.

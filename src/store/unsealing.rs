@@ -1,9 +1,12 @@
 //! A plain download: unsealed as its bytes stream out. Nothing that fails to verify leaves.
 
+use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use tokio::sync::OnceCell;
 
 use super::ahead::ahead;
 use super::{Error, Result, Store};
@@ -90,6 +93,27 @@ fn slice(content: &Bytes, range: Range<u64>) -> Pieces {
     stream::iter([piece.ok_or(crate::blobs::Error::Missing)]).boxed()
 }
 
+/// Shares whose computed checksums are remembered.
+const CHECKSUMS_KEPT: usize = 256;
+
+/// Checksums that had to be computed, by share: a zip is asked for more than once.
+#[derive(Default)]
+pub(super) struct Checksums(Mutex<HashMap<ShareId, Arc<Computed>>>);
+
+/// Of each file, once somebody has computed them; or why the content does not open.
+type Computed = OnceCell<std::result::Result<Vec<u32>, seal::Error>>;
+
+impl Checksums {
+    fn of(&self, id: &ShareId) -> Arc<Computed> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= CHECKSUMS_KEPT && !known.contains_key(id) {
+            // Those that somebody waits for stay.
+            known.retain(|_, checksums| Arc::strong_count(checksums) > 1);
+        }
+        known.entry(*id).or_default().clone()
+    }
+}
+
 /// Adds the checksums that a zip needs and the manifest lacks: whoever sealed it need not have known them. Reads such a share whole,
 /// once for all that ask meanwhile, and not again where it does not verify.
 ///
@@ -103,7 +127,7 @@ pub async fn with_checksums(
     keys: &Keys,
     manifest: &mut Manifest,
 ) -> Result<()> {
-    let known = store.checksums(id);
+    let known = store.checksums.of(id);
     let computed =
         known.get_or_try_init(async || match computed(store, id, lease, inline, keys, &manifest.files).await {
             Err(Error::Seal(error)) => Ok(Err(error)),

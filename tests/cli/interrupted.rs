@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
@@ -118,12 +118,20 @@ fn a_recipient_who_goes_on_with_a_wrong_password_may_try_again() {
 }
 
 /// A recipient of `a.bin` and `b.bin`, of 1 and 19 MiB, who was killed after 8 MiB.
-fn killed_recipient(user: &User, relay: &Relay) -> Sent {
+fn killed_recipient() -> (Server, Relay, User, Sent) {
+    let server = Server::start(Store::Embedded);
+    let relay = Relay::before(server.address);
+    let user = User::new(&relay.origin());
     user.file("a.bin", &bytes(MIB));
     user.file("b.bin", &bytes(19 * MIB));
     let sent = user.send(&["a.bin", "b.bin"]);
-    killed_after(8 * MIB, user, relay, &sent, "in");
-    sent
+    killed_after(8 * MIB, &user, &relay, &sent, "in");
+    (server, relay, user, sent)
+}
+
+/// Where such a recipient left `a.bin`.
+fn first_part(user: &User) -> PathBuf {
+    user.at("in").join(user.listed("in").into_iter().find(|name| name.starts_with("a.bin.")).unwrap())
 }
 
 /// Receives into `folder` until so many bytes came, and is killed.
@@ -138,12 +146,8 @@ pub(crate) fn killed_after(bytes: usize, user: &User, relay: &Relay, sent: &Sent
 
 #[test]
 fn a_part_that_somebody_added_to_is_fetched_again() {
-    let server = Server::start(Store::Embedded);
-    let relay = Relay::before(server.address);
-    let user = User::new(&relay.origin());
-    let sent = killed_recipient(&user, &relay);
-    let first = user.listed("in").into_iter().find(|name| name.starts_with("a.bin.")).unwrap();
-    fs::OpenOptions::new().append(true).open(user.at("in").join(first)).unwrap().write_all(b"more").unwrap();
+    let (_server, _relay, user, sent) = killed_recipient();
+    fs::OpenOptions::new().append(true).open(first_part(&user)).unwrap().write_all(b"more").unwrap();
     ended(&user.receive(&sent.link), 0);
     user.assert_has("in/a.bin", &bytes(MIB));
     user.assert_has("in/b.bin", &bytes(19 * MIB));
@@ -151,11 +155,8 @@ fn a_part_that_somebody_added_to_is_fetched_again() {
 
 #[test]
 fn a_part_that_became_a_pipe_is_not_waited_for() {
-    let server = Server::start(Store::Embedded);
-    let relay = Relay::before(server.address);
-    let user = User::new(&relay.origin());
-    let sent = killed_recipient(&user, &relay);
-    let first = user.at("in").join(user.listed("in").into_iter().find(|name| name.starts_with("a.bin.")).unwrap());
+    let (_server, _relay, user, sent) = killed_recipient();
+    let first = first_part(&user);
     fs::remove_file(&first).unwrap();
     assert!(Command::new("mkfifo").arg(&first).status().unwrap().success());
     ended(&user.receive(&sent.link), 1);
@@ -166,10 +167,7 @@ fn a_part_that_became_a_pipe_is_not_waited_for() {
 
 #[test]
 fn one_file_of_notes_that_can_not_be_used_is_passed_over() {
-    let server = Server::start(Store::Embedded);
-    let relay = Relay::before(server.address);
-    let user = User::new(&relay.origin());
-    let sent = killed_recipient(&user, &relay);
+    let (_server, _relay, user, sent) = killed_recipient();
     let kept = user.kept().pop().unwrap();
     fs::rename(&kept, kept.with_extension("3")).unwrap();
     fs::create_dir(&kept).unwrap();
@@ -180,10 +178,7 @@ fn one_file_of_notes_that_can_not_be_used_is_passed_over() {
 /// A clock that was far back, and is right again.
 #[test]
 fn notes_that_seem_old_are_gone_on_with() {
-    let server = Server::start(Store::Embedded);
-    let relay = Relay::before(server.address);
-    let user = User::new(&relay.origin());
-    let sent = killed_recipient(&user, &relay);
+    let (_server, _relay, user, sent) = killed_recipient();
     let kept = user.kept().pop().unwrap();
     let long_ago = SystemTime::now() - Duration::from_secs(9 * 24 * 3600);
     fs::File::options().append(true).open(&kept).unwrap().set_modified(long_ago).unwrap();
@@ -208,10 +203,7 @@ fn what_the_server_gave_up_is_sent_anew() {
 
 #[test]
 fn what_was_kept_second_or_half_is_found() {
-    let server = Server::start(Store::Embedded);
-    let relay = Relay::before(server.address);
-    let user = User::new(&relay.origin());
-    let sent = killed_recipient(&user, &relay);
+    let (_server, _relay, user, sent) = killed_recipient();
     // The first of two at once is gone by now, and a disk that was full took half a line.
     let kept = user.kept().pop().unwrap();
     fs::rename(&kept, kept.with_extension("1")).unwrap();

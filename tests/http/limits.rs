@@ -203,14 +203,19 @@ impl Drop for Mounted {
     }
 }
 
-#[test]
-fn a_full_disk_refuses_the_new_and_keeps_the_old() {
+/// A server on a disk of 24 MiB; `None`, which is said, where this user may not mount.
+fn on_small_disk() -> Option<(Mounted, Server)> {
     let Some(disk) = Mounted::with(24) else {
         println!("skipped: mounting a tmpfs needs root");
-        return;
+        return None;
     };
     let folder = tempfile::tempdir_in(disk.0.path()).expect("a folder on it");
-    let mut server = Server::in_folder(folder, &[]);
+    Some((disk, Server::in_folder(folder, &[])))
+}
+
+#[test]
+fn a_full_disk_refuses_the_new_and_keeps_the_old() {
+    let Some((_disk, mut server)) = on_small_disk() else { return };
     let sealed = Sealed::new(&bytes(4_000_000));
     let kept = Upload::publish(&server, &sealed, 1);
     let kept_blobs = server.blobs();
@@ -236,12 +241,7 @@ fn a_full_disk_refuses_the_new_and_keeps_the_old() {
 /// What a transaction that can't be committed answers is the same for all: it gives nobody a right.
 #[test]
 fn on_a_full_disk_nobody_frees_what_is_not_theirs() {
-    let Some(disk) = Mounted::with(24) else {
-        println!("skipped: mounting a tmpfs needs root");
-        return;
-    };
-    let folder = tempfile::tempdir_in(disk.0.path()).expect("a folder on it");
-    let server = Server::in_folder(folder, &[]);
+    let Some((disk, server)) = on_small_disk() else { return };
     let sealed = Sealed::new(&bytes(4_000_000));
     let upload = Upload::publish(&server, &sealed, 1);
     let blobs = server.blobs();
